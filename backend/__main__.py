@@ -1,0 +1,8 @@
+"""``python -m headstitch.backend``: the same as the ``headstitch`` command."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

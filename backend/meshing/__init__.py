@@ -1,0 +1,1 @@
+"""From a HeadField to a textured mesh: lattice, surface, UVs, texture."""

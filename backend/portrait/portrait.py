@@ -1,0 +1,35 @@
+"""Portrait: what the rest of the journey knows of the photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..camera import Camera
+
+SIZE = 512  # side of the aligned crop in pixels
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square, possibly turned, in the upright photo."""
+
+    column: float  # of the square's centre, pixels of the photo
+    row: float
+    side: float  # pixels of the photo
+    angle: float  # radians; positive turns the square clockwise as seen in the photo
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A face, aligned as PanoHead expects it."""
+
+    photo: np.ndarray  # (H, W, 3) uint8 sRGB, upright
+    crop: Crop
+    image: np.ndarray  # (512, 512, 3) uint8 sRGB, the crop; reflected where it leaves the photo
+    matte: np.ndarray  # (512, 512) float32 in [0, 1], 1 = person; 0 where the crop leaves the photo
+    landmarks: np.ndarray  # (478, 3) float32, MediaPipe's, in crop widths: x right, y down, z towards the scene
+    camera: Camera
+    sha256: str  # of the photo's file, or of its pixels when it came as an array
+    warnings: tuple[str, ...] = ()
