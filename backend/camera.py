@@ -1,4 +1,4 @@
-"""Cameras in PanoHead's convention: a cam2world matrix and normalised intrinsics (spec: dual_encoder.md, section 9.1)."""
+"""Cameras in PanoHead's convention: a cam2world matrix and intrinsics in image widths, 25 numbers as a label."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Camera:
 
     @staticmethod
     def from_rotation(head_rotation: np.ndarray, radius: float = RADIUS, focal: float = FOCAL) -> Camera:
-        """The camera that sees a head turned by ``head_rotation`` (3, 3): face frame to a y-up, z-to-viewer camera frame.
+        """The camera that sees a head turned by ``head_rotation`` (3, 3): face frame to y-up, z-to-viewer frame.
 
-        The label is inverse(diag(1, -1, -1, 1) . translate(0, 0, -radius) . R): the head is turned before a fixed camera.
+        The label is inverse(diag(1, -1, -1, 1) . translate(0, 0, -radius) . R): the head turns, the camera stays.
         """
         world2cam = np.eye(4)
         world2cam[:3, :3] = head_rotation
@@ -47,9 +47,9 @@ class Camera:
     ) -> Camera:
         """A camera on the sphere around the origin, looking at it. Angles in radians.
 
-        yaw = atan2(x, z) and pitch = asin(y) of the camera's unit position: positive yaw sees the head from the viewer's
-        right, positive pitch from above. roll turns the camera about its view axis: positive turns the picture's content
-        counter-clockwise.
+        yaw = atan2(x, z) and pitch = asin(y) of the camera's unit position: positive yaw sees the head from the
+        viewer's right, positive pitch from above. roll turns the camera about its view axis: positive turns the
+        picture's content counter-clockwise.
         """
         position = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
         cam2world = np.eye(4)
@@ -82,7 +82,7 @@ class Camera:
         return float(yaw), float(pitch), float(np.arctan2(relative[1, 0], relative[0, 0]))
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (N, 3) to (N, 3): column and row in image widths, and depth along the view axis in world units."""
+        """World points (N, 3) to (N, 3): column and row in image widths, depth along the view axis in world units."""
         in_camera = np.asarray(points, np.float64) @ self.world2cam[:3, :3].T + self.world2cam[:3, 3]
         picture = in_camera @ self.intrinsics.T
         return np.concatenate([picture[:, :2] / picture[:, 2:], in_camera[:, 2:]], axis=1)

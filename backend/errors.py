@@ -37,6 +37,6 @@ class ResultsError(HeadstitchError):
 
 
 class ResourceError(HeadstitchError):
-    """This machine lacks something the job needs: memory, a device, a system library."""
+    """The machine lacks something the job needs: memory, a device, a system library."""
 
     exit_code = 6

@@ -1,4 +1,4 @@
-"""HeadField: the one interface through which everything after the inversion sees a head. Stands below the meshing floor."""
+"""HeadField: the one interface through which everything after the inversion sees a head. Below the meshing floor."""
 
 from __future__ import annotations
 
@@ -44,5 +44,6 @@ class HeadField(Protocol):
 
     def may_hold_surface(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         """For B boxes with corners ``low``, ``high`` (B, 3): bool (B,), False only where the density certainly stays on
-        one side of ``level`` in the whole box. A field that cannot tell answers True."""
+        one side of ``level`` in the whole box. A field that cannot tell answers True.
+        """
         ...

@@ -22,7 +22,7 @@ class Options:
     face: int | None = None
     """Which face to take, counted from 1 in order of size; by default the largest."""
     angles: tuple[float, float, float] | None = None
-    """The head's yaw, pitch and roll in degrees, given by hand instead of fitted; needs --crop where no face is found."""
+    """The head's yaw, pitch and roll in degrees, given by hand; needs --crop too where no face is found."""
     crop: tuple[float, float, float, float] | None = None
     """The crop by hand: centre column and row and side in pixels of the upright photo, and rotation in degrees."""
     resolution: int = 256

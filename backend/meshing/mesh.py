@@ -1,4 +1,4 @@
-"""The mesh that the meshing floor hands on. Welded: a vertex on a UV seam is one vertex; the seam lives in the corners."""
+"""The mesh that the meshing floor hands on. Welded: a vertex on a UV seam is one; the seam lives in the corners."""
 
 from __future__ import annotations
 
