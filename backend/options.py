@@ -5,8 +5,10 @@ Imports nothing heavy, so that ``--help`` is quick.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from .errors import OptionError
 
@@ -39,19 +41,49 @@ class Options:
     """Measure the finished head and warn about what looks wrong (adds some seconds)."""
 
     def __post_init__(self) -> None:
+        _one_of("--device", self.device, ("auto", "cpu", "cuda", "mps"))
+        _one_of("--neck", self.neck, ("closed", "open"))
+        _within("--seed", self.seed, 0, 2**32 - 1)
         _within("--resolution", self.resolution, 32, 512)
         _within("--smoothing", self.smoothing, 0, 100)
         _within("--texture-size", self.texture_size, 256, 8192)
-        if self.faces != 0 and not 500 <= self.faces <= 2_000_000:
+        if not _whole(self.faces) or (self.faces != 0 and not 500 <= self.faces <= 2_000_000):
             raise OptionError(f"--faces is {self.faces}; give 0 to keep all triangles, or 500 to 2000000.")
-        if self.face is not None and self.face < 1:
+        if self.face is not None and (not _whole(self.face) or self.face < 1):
             raise OptionError(f"--face is {self.face}; faces are counted from 1, the largest first.")
-        if self.crop is not None and self.crop[2] <= 0:
-            raise OptionError(f"--crop has a side of {self.crop[2]:g} pixels; the side must be positive.")
-        if not 0 <= self.seed < 2**32:
-            raise OptionError(f"--seed is {self.seed}; give a number from 0 to 4294967295.")
+        if self.angles is not None:
+            _numbers("--angles", self.angles, "yaw, pitch and roll in degrees", 3)
+            if max(map(abs, self.angles)) > 180:
+                raise OptionError(f"--angles is {_spaced(self.angles)}; give degrees from -180 to 180.")
+        if self.crop is not None:
+            _numbers("--crop", self.crop, "centre column, centre row, side in pixels and rotation in degrees", 4)
+            if self.crop[2] <= 0:
+                raise OptionError(f"--crop has a side of {self.crop[2]:g} pixels; the side must be positive.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in head.json: plain JSON values, tuples as lists."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise OptionError(f"{name} is {value}; give a number from {low} to {high}.")
+    if not _whole(value) or not low <= value <= high:
+        raise OptionError(f"{name} is {value}; give a whole number from {low} to {high}.")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OptionError(f"{name} is {value}; give {', '.join(known[:-1])} or {known[-1]}.")
+
+
+def _numbers(name: str, values: tuple[float, ...], meaning: str, count: int) -> None:
+    if len(values) != count or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
+        raise OptionError(f"{name} is {_spaced(values)}; give {count} numbers: {meaning}.")
+
+
+def _spaced(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" if isinstance(value, Real) else str(value) for value in values)

@@ -1,0 +1,201 @@
+"""What this machine offers: its device, its free memory, its shared libraries. Stands beside options.
+
+Imports torch only inside ``choose_device``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import OptionError, ResourceError
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES = Path(__file__).parent / "data" / "debian-libraries.txt"
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+GIB = 1 << 30
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device where tensors shall live.
+
+    Args:
+        name: ``auto`` takes CUDA when it is there, then MPS, then the CPU; else ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        ResourceError: the named device is not there.
+        OptionError: there is no device of that name.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, found in there.items() if found))
+    if name not in there:
+        raise OptionError(f"--device is {name!r}; give auto, cpu, cuda or mps.")
+    if not there[name]:
+        what = "no CUDA GPU" if name == "cuda" else "no Apple GPU (MPS)"
+        hint = ""
+        if name == "cuda" and torch.version.cuda is None:
+            hint = " (this PyTorch was built without CUDA; docs/install.md tells how to get the other build)"
+        raise ResourceError(f"PyTorch finds {what} here{hint}; use --device auto or --device cpu.")
+    return torch.device(name)
+
+
+def check_memory(needed: int) -> None:
+    """Refuse a job that this machine cannot hold, before it begins.
+
+    Args:
+        needed: bytes that the job will take beyond what the process holds now.
+
+    Raises:
+        ResourceError: less is free, by the kernel's account, a control group's limit or the process's own limit.
+    """
+    found = available_memory()
+    if found is None or found[0] >= needed:
+        return
+    free, where = found
+    raise ResourceError(
+        f"This job needs about {needed / GIB:.1f} GiB of memory, but {where} leaves {max(0, free) / GIB:.1f} GiB; "
+        "close other programs, or give a smaller --resolution or --texture-size."
+    )
+
+
+def available_memory() -> tuple[int, str] | None:
+    """Bytes that this process may still take, and what sets that bound; None where the system does not tell."""
+    bounds = [bound for bound in (_kernel_memory(), _group_memory(), _address_space()) if bound is not None]
+    return min(bounds, default=None)
+
+
+def _kernel_memory() -> tuple[int, str] | None:
+    """What is free on the machine, swap included."""
+    table = _table(_read(PROC / "meminfo"))
+    if "MemAvailable" not in table:
+        return None
+    return (table["MemAvailable"] + table.get("SwapFree", 0)) * 1024, "this machine"
+
+
+def _group_memory() -> tuple[int, str] | None:
+    """The tightest memory limit among our control group and those above it (versions 1 and 2)."""
+    rooms = []
+    for line in (_read(PROC / "self" / "cgroup") or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            root, limit_name, usage_name, cache_name = CGROUP, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit_name, usage_name = CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache_name = "total_inactive_file"
+        else:
+            continue
+        group = root / path.strip("/")
+        for folder in [group, *group.parents]:
+            if not folder.is_relative_to(root):
+                break
+            limit, usage = _read(folder / limit_name), _read(folder / usage_name)
+            if limit is None or usage is None or not limit.isdigit():  # "max" means no limit
+                continue
+            cache = _table(_read(folder / "memory.stat")).get(cache_name, 0)  # given back when memory runs short
+            rooms.append(int(limit) - int(usage) + cache)
+    return (min(rooms), "this container's limit") if rooms else None
+
+
+def _address_space() -> tuple[int, str] | None:
+    """What ``ulimit -v`` leaves."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _read(PROC / "self" / "statm")
+    if limit == resource.RLIM_INFINITY or pages is None:
+        return None
+    return limit - int(pages.split()[0]) * resource.getpagesize(), "the limit on this process (ulimit -v)"
+
+
+def _read(path: Path) -> str | None:
+    """The text of one of the system's small files, or None where there is none."""
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError:
+        return None
+
+
+def _table(text: str | None) -> dict[str, int]:
+    """Lines of a name and a number, as in /proc/meminfo and memory.stat."""
+    return {name: int(value) for name, value in re.findall(r"^(\w+):?\s+(\d+)", text or "", re.MULTILINE)}
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what libraries raise when memory or a shared library is missing into a ResourceError with its sentence."""
+    try:
+        yield
+    except Exception as error:
+        sentence = _memory_sentence(error) or _library_sentence(error)
+        if sentence is None:
+            raise
+        raise ResourceError(sentence) from error
+
+
+def _memory_sentence(error: BaseException) -> str | None:
+    said = str(error).lower()
+    torch = sys.modules.get("torch")
+    short = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+    if isinstance(error, RuntimeError):  # torch's CPU allocator and MPS raise a plain one
+        short |= any(words in said for words in ("out of memory", "not enough memory", "can't allocate memory"))
+    if isinstance(error, ImportError | OSError):  # the loader could not map a library
+        short |= "cannot allocate memory" in said or "failed to map segment" in said
+    if type(error).__module__ == "cv2":
+        short |= "insufficient memory" in said
+    if not short:
+        return None
+    return "The memory ran out; close other programs, or give a smaller --resolution or --texture-size."
+
+
+def _library_sentence(error: BaseException) -> str | None:
+    """Names every missing library at once, so that one apt-get line mends them all."""
+    if not isinstance(error, ImportError | OSError):
+        return None
+    match = re.search(r"([\w.+-]+\.so[\d.]*): cannot open shared object file", str(error))
+    if match is None:
+        return None
+    packages = dict.fromkeys(package for name, package, _ in known_libraries() if name == match[1] or not _loads(name))
+    if not packages:
+        return f"The shared library {match[1]} is missing; install the package of your system that holds it."
+    return (
+        f"The shared library {match[1]} is missing; on Debian or Ubuntu run: "
+        f"sudo apt-get install -y {' '.join(packages)}"
+    )
+
+
+def known_libraries() -> list[tuple[str, str, str]]:
+    """Every library that the Python packages need from the system: its name, its Debian package, and who needs it."""
+    lines = (line.partition("#")[0].split() for line in LIBRARIES.read_text("utf-8").splitlines())
+    return [(fields[0], fields[1], fields[2]) for fields in lines if fields]
+
+
+def check_libraries() -> None:
+    """Import what leans on the system's shared libraries.
+
+    Raises:
+        ResourceError: one is missing; the sentence holds the apt-get line.
+    """
+    with plain_errors():
+        import cv2  # noqa: F401
+        import open3d  # noqa: F401
+
+
+def _loads(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
