@@ -1,0 +1,236 @@
+"""The command line: reads the arguments, runs one job, and says in plain words how it went. The top floor.
+
+What is heavy (torch, mediapipe, open3d) is imported when a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from .errors import HeadstitchError, OptionError, PhotoError
+from .options import Options
+from .system import plain_errors
+from .terminal import Bar
+
+if TYPE_CHECKING:
+    from .results.report import QualityReport
+
+DEFECT = 70  # exit code of an error that nobody foresaw (EX_SOFTWARE)
+STOPPED = 130  # exit code after Ctrl-C or a polite kill
+
+DESCRIPTION = """One portrait photo in, one textured 360-degree head out.
+
+Give a command and --help to see its options; --version tells the version."""
+
+Folder = Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
+Flat = Annotated[Options, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Make a textured head from one portrait photo."""
+
+    photo: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO")]
+    """The photo: JPEG, PNG, WebP or TIFF."""
+    out: Folder = None
+    """Folder of the head; by default heads/ and the photo's name. A head that is there is replaced, nothing else is."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+    options: Flat = Options()  # noqa: RUF009 - frozen
+
+    def run(self) -> int:
+        """Make the head and tell about it."""
+        if self.out is None and self.photo.stem in ("", ".", ".."):
+            raise PhotoError(f"{self.photo} is not a photo's file.")
+        out = self.out or Path("heads") / self.photo.stem
+        with Bar() as bar:
+            from .reconstruct import reconstruct
+
+            head = reconstruct(self.photo, out, options=self.options, progress=bar)
+        print(f"The head is in {head.folder}")
+        _tell_quality(head.quality, head.warnings)
+        return 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Make a head of every photo in a folder, and one page with all of them.
+
+    Run it again to go on where it stopped: a head is kept when its photo, the options and the version are the same,
+    and photos that failed are tried again. The exit code is 0 when every photo has its head, and 1 when some failed.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """The folder of photos."""
+    out: Folder = None
+    """Folder of the heads and of index.html; by default heads/ and the folder's name."""
+    recursive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Look into the folders below as well."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+    options: Flat = Options()  # noqa: RUF009 - frozen
+
+    def run(self) -> int:
+        """Make the heads and tell about each."""
+        from .batch import Outcome, make_heads
+
+        out = self.out or Path("heads") / self.folder.resolve().name
+        with Bar() as bar:
+
+            def told(outcome: Outcome) -> None:
+                state = "kept" if outcome.kept else "failed" if outcome.error else "made"
+                bar.say(f"{state:<7} {outcome.photo}" + (f": {outcome.error}" if outcome.error else ""))
+
+            report = make_heads(
+                self.folder, out, options=self.options, recursive=self.recursive, progress=bar, told=told
+            )
+        failed = len(report.failed)
+        print(f"{len(report.outcomes) - failed} of {len(report.outcomes)} photos became heads; see {report.page}")
+        return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Render:
+    """Make pictures of a finished head: from given sides, from all around, or as a turntable."""
+
+    head: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="HEAD")]
+    """The head's folder."""
+    out: Folder = None
+    """Folder of the pictures; by default views/ in the head's folder."""
+    yaw: tuple[float, ...] = ()
+    """Sides in degrees: 0 is the front, 90 the viewer's right, 180 the back."""
+    views: int | None = None
+    """Take this many sides, evenly spaced, from the front on; 8 when no sides are given."""
+    turntable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write turntable.webp, an endless turn around the head."""
+    pitch: float = 0.0
+    """Height of the camera in degrees; positive looks from above."""
+    size: int = 512
+    """Side of the pictures in pixels; 64 to 4096."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.size <= 4096:
+            raise OptionError(f"--size is {self.size}; give a number from 64 to 4096.")
+        if self.views is not None and not 1 <= self.views <= 360:
+            raise OptionError(f"--views is {self.views}; give a number from 1 to 360.")
+        if not -90 <= self.pitch <= 90:
+            raise OptionError(f"--pitch is {self.pitch:g}; give degrees from -90 to 90.")
+        if not all(abs(yaw) <= 360 for yaw in self.yaw):
+            raise OptionError("--yaw takes degrees from -360 to 360.")
+
+    def run(self) -> int:
+        """Render and tell what was written."""
+        out = self.out or self.head / "views"
+        count = self.views
+        if count is None and not self.yaw and not self.turntable:
+            count = 8
+        yaws = [*self.yaw, *(360 * step / count for step in range(count or 0))] if count else list(self.yaw)
+        with Bar() as bar:
+            from .render import render_head
+
+            written = render_head(
+                self.head, out, yaws, pitch=self.pitch, size=self.size, turntable=self.turntable, progress=bar
+            )
+        for path in written:
+            print(path)
+        return 0
+
+
+COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "render": Render}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        from .. import __version__
+
+        print(f"headstitch {__version__}")
+        return 0
+    debug = "--debug" in arguments
+    # MediaPipe's and TensorFlow Lite's notes to their developers would tear the progress bar.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with _polite_kill():
+            command = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="headstitch", description=DESCRIPTION, args=arguments or ["--help"]
+            )
+            with plain_errors():
+                return command.run()
+    except HeadstitchError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        again = " The heads made so far are kept; run it again to go on." if arguments[:1] == ["batch"] else ""
+        return _fail(f"Stopped; nothing was left half-written.{again}", STOPPED, debug)
+    except BrokenPipeError:  # whoever read our lines has gone; Python must not flush into nothing at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
+        what = f"{type(error).__name__}: {error}"
+        where = "" if debug else f" with {_keep_traceback(error)}"
+        return _fail(f"A defect of Headstitch ({what}); please report it{where}.", DEFECT, debug)
+
+
+def _fail(sentence: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(sentence, file=sys.stderr)
+    return code
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Write the traceback where the person can find it."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="headstitch-", suffix=".txt", delete=False
+        ) as file:
+            file.write("".join(traceback.format_exception(error)))
+        return file.name
+    except OSError:
+        return "what --debug shows"
+
+
+@contextmanager
+def _polite_kill() -> Iterator[None]:
+    """SIGTERM ends the job as Ctrl-C does, so that nothing is left half-written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell_quality(quality: QualityReport | None, warnings: Sequence[str]) -> None:
+    """Every warning once, and how many measurements keep their bounds."""
+    if quality is not None:
+        kept = sum(1 for measurement in quality.measurements if measurement.passed)
+        print(f"Quality: {kept} of {len(quality.measurements)} measurements are good")
+    for warning in dict.fromkeys([*warnings, *(quality.warnings if quality else ())]):
+        print(f"Warning: {warning}")
