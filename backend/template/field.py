@@ -1,0 +1,80 @@
+"""TemplateField: the fitted CC0 head as a HeadField. Density comes from signed distance as in VolSDF."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..field import Box
+from .distance import FLOOR, MARGIN, SPACING, DistanceGrid
+from .palette import Palette
+from .regions import scalp_mask, strand_shade
+
+BETA = 0.01  # world units; scale of the Laplace distribution, the width of the shell in which density rises
+_POOL = 4  # nodes along the side of a cell whose extreme distances are kept
+_STRAND_CONTRAST = 0.5  # of the unevenness seen in the photo's hair; the rest of it is shading and highlights
+
+
+class TemplateField:
+    """Density and colour of the fitted template.
+
+    density = Psi(-distance) / beta with Psi the Laplace distribution's cumulative function of scale beta
+    (Yariv et al., Volume Rendering of Neural Implicit Surfaces, 2021, equations 2 and 3 with alpha = 1 / beta), so the
+    surface, at distance 0, has density 0.5 / beta.
+    """
+
+    def __init__(self, grid: DistanceGrid, palette: Palette, device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self.level = 0.5 / BETA
+        self._grid = grid.to(self.device)
+        self._palette = palette
+        shape = np.array(grid.distance.shape)
+        low = grid.origin.copy()
+        low[1] = FLOOR
+        high = grid.origin + SPACING * (shape - 1) - MARGIN / 2
+        self.box = Box(*(tuple(float(value) for value in corner) for corner in (low, high)))
+        self._lowest, self._highest = _extremes(self._grid.distance)
+
+    def density(self, points: torch.Tensor) -> torch.Tensor:
+        """(N,) at world points (N, 3), in 1 / world unit."""
+        distance = self._grid.sample_distance(points)
+        tail = 0.5 * torch.exp(-distance.abs() / BETA)
+        return torch.where(distance > 0, tail, 1 - tail) / BETA
+
+    def color(self, points: torch.Tensor) -> torch.Tensor:
+        """(N, 3) sRGB-encoded in [0, 1]: skin, and hair where hair grows."""
+        rest = self._grid.sample_rest(points)
+        scalp = scalp_mask(rest)[:, None]
+        skin = torch.tensor(self._palette.skin, dtype=rest.dtype, device=rest.device)
+        hair = torch.tensor(self._palette.hair, dtype=rest.dtype, device=rest.device)
+        contrast = _STRAND_CONTRAST * self._palette.hair_unevenness
+        hair = hair * (1 + contrast * strand_shade(rest).clamp(-2, 2))[:, None]
+        return (skin + scalp * (hair - skin)).clamp(0, 1)
+
+    def may_hold_surface(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+        """For boxes (B, 3), (B, 3): False where all nodes that interpolation there can touch lie on one side."""
+        origin = torch.as_tensor(self._grid.origin, dtype=low.dtype, device=low.device)
+        size = torch.tensor(self._lowest.shape, device=low.device)
+        # Cell c of the pooled grid covers nodes 4c to 4c + 4; points outside the grid take the border's values.
+        first = ((low - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
+        last = ((high - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
+        inside = torch.zeros(len(low), dtype=torch.bool, device=low.device)
+        outside = torch.zeros_like(inside)
+        reach = (last - first).max(dim=0).values + 1 if len(low) else size * 0
+        for offset in torch.cartesian_prod(*(torch.arange(int(n), device=low.device) for n in reach)):
+            cell = torch.minimum(first + offset, last)
+            where = cell.unbind(1)
+            inside |= self._lowest[where] <= 0
+            outside |= self._highest[where] >= 0
+        return inside & outside
+
+
+def _extremes(distance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and greatest distance over the nodes of each pooled cell, neighbours' shared nodes included."""
+    volume = distance[None, None]
+    pad = [extra for count in reversed(distance.shape) for extra in (0, -(count - 1) % _POOL)]
+    volume = F.pad(volume, pad, mode="replicate")
+    highest = F.max_pool3d(volume, _POOL + 1, _POOL)[0, 0]
+    lowest = -F.max_pool3d(-volume, _POOL + 1, _POOL)[0, 0]
+    return lowest, highest
