@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from .errors import HeadstitchError, PhotoError, ResultsError
@@ -222,8 +223,22 @@ class _Batch:
         below = Path(name)
         stem = "-".join([*below.parent.parts, below.stem]).strip(". ") or "photo"
         suffix = below.suffix.lstrip(".").lower()
-        candidates = [stem, f"{stem}-{suffix}", *(f"{stem}-{suffix}-{number}" for number in range(2, len(taken) + 3))]
-        return next(free for free in candidates if free.casefold() not in taken)
+        numbered = (f"{stem}-{suffix}-{number}" for number in count(2))
+        return next(
+            free
+            for free in chain([stem, f"{stem}-{suffix}"], numbered)
+            if free.casefold() not in taken and self._is_free(free, below.name)
+        )
+
+    def _is_free(self, place: str, photo: str) -> bool:
+        """Whether a folder may become the photo's: not there, or a head of such a photo (the state was lost)."""
+        folder = self.out / place
+        if not folder.exists():
+            return True
+        try:
+            return Entry.of_head(self.out, folder).photo == photo
+        except ResultsError:
+            return False
 
     def _defect(self, head: str, problem: Exception) -> str:
         """Keep the traceback of an error that nobody foresaw, and say where it is."""

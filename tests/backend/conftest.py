@@ -1,0 +1,80 @@
+"""A journey that takes no time: what the command line and the batch drive in their own tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import headstitch
+import pytest
+from headstitch.backend.errors import FaceError
+from headstitch.backend.options import Options
+from headstitch.backend.progress import Listener, Progress
+
+
+@dataclass
+class FakeHead:
+    folder: Path
+    record: dict
+    quality: None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class FakeJourney:
+    """Stands in for ``headstitch.backend.reconstruct``: writes a head folder, or fails as the photo's text says."""
+
+    calls: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    meanwhile: Callable[[Path], None] | None = None  # called in the middle of every photo
+    error: BaseException | None = None
+
+    def reconstruct(
+        self,
+        photo: Path,
+        out: Path,
+        *,
+        options: Options = Options(),  # noqa: B008 - frozen
+        progress: Listener | None = None,
+    ) -> FakeHead:
+        self.calls.append(photo.name)
+        for stage, fraction in (("portrait", 0.0), ("surface", 0.5)):
+            if progress:
+                progress(Progress(stage, fraction, None if fraction == 0 else 2.0))
+        if self.meanwhile:
+            self.meanwhile(photo)
+        if self.error:
+            raise self.error
+        data = photo.read_bytes()
+        if data == b"faceless":
+            raise FaceError(f"No face was found in {photo.name}; give a photo with a face.")
+        if data == b"defect":
+            raise KeyError("nobody foresaw this")
+        record = {
+            "version": headstitch.__version__,
+            "photo": {"name": photo.name, "sha256": hashlib.sha256(data).hexdigest()},
+            "options": options.to_dict(),
+            "files": ["head.glb"],
+            "warnings": list(self.warnings),
+        }
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "head.glb").write_bytes(b"glTF")
+        (out / "head.json").write_text(json.dumps(record))
+        if progress:
+            progress(Progress("done", 1.0, 0.0))
+        return FakeHead(out, record, warnings=self.warnings)
+
+
+@pytest.fixture
+def journey(monkeypatch) -> FakeJourney:
+    """The fake in the place of the real module, for everything that imports it late."""
+    fake = FakeJourney()
+    module = types.ModuleType("headstitch.backend.reconstruct")
+    module.reconstruct = fake.reconstruct  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "headstitch.backend.reconstruct", module)
+    return fake
