@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import ResultsError
+from .folder import told, write_file
 from .report import SIGN, QualityReport
 
 NAME = "index.html"
@@ -57,20 +58,9 @@ def write_page(folder: Path, entries: Sequence[Entry], title: str = "Headstitch 
         ResultsError: the folder cannot be written.
     """
     page = folder / NAME
-    partial = folder / f".{NAME}.partial-{os.getpid()}"
-    try:
-        try:
-            with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(render(entries, title))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(page)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResultsError(
-            f"Cannot write {page} ({error.strerror}); free some space or choose another folder."
-        ) from error
+    with told(page):
+        # A name that is not valid Unicode is shown with its bytes, not refused.
+        write_file(page, render(entries, title).encode("utf-8", "backslashreplace"))
     return page
 
 

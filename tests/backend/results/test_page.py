@@ -50,7 +50,7 @@ def test_page_is_replaced_in_one_piece_and_a_failure_keeps_the_old_one(tmp_path,
     page = write_page(tmp_path, [Entry("a.jpg", error="old")])
     before = page.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(ResultsError, match="No space left"):
+    with pytest.raises(ResultsError, match="The disk is full"):
         write_page(tmp_path, [Entry("a.jpg", error="new")])
     assert page.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["index.html"]

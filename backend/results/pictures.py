@@ -1,0 +1,158 @@
+"""Pictures that a person gets: marked PNGs, sheets of views, the preview, and the turntable. Above ``views``."""
+
+from __future__ import annotations
+
+import io
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..camera import Camera
+from ..errors import ResultsError
+from ..meshing.mesh import TexturedMesh
+from . import folder, provenance
+from .views import BACKGROUND, Look, Viewer, orbit
+
+TILE = 256  # side of one view of the preview, pixels
+ANIMATIONS = (".webp", ".gif", ".mp4")
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """An image (H, W, 3) uint8 sRGB as PNG, marked as generated content; the same bytes for the same pixels."""
+    # Run lengths at level 1 are the fastest and, on photographic pixels, also the smallest of OpenCV's choices.
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
+    return provenance.mark_png(data.tobytes())
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB.
+
+    Raises:
+        ValueError: this is no PNG.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise ValueError("not a PNG")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def sheet(
+    images: Sequence[np.ndarray], columns: int | None = None, background: tuple[int, int, int] = BACKGROUND
+) -> np.ndarray:
+    """Images of one size (H, W, 3) uint8 side by side, row by row; as square as it goes unless ``columns`` is given."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    height, width = images[0].shape[:2]
+    rows = math.ceil(len(images) / columns)
+    tiled = np.empty((rows * height, columns * width, 3), np.uint8)
+    tiled[:] = background
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        tiled[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
+    return tiled
+
+
+def preview(
+    head: TexturedMesh, camera: Camera, photo: np.ndarray | None = None, viewer: Viewer | None = None
+) -> np.ndarray:
+    """The contact sheet of a head, (512, 1024, 3) uint8, or (512, 768, 3) without a photo.
+
+    Above: the photo's crop, the textured head through the photo's own camera, from three quarters and from the side;
+    below: the back, and the bare shape in the same three views. The sides are those that the photo shows better.
+
+    Args:
+        head: what to show.
+        camera: the photo's.
+        photo: (S, S, 3) uint8 sRGB, the aligned crop.
+        viewer: of the same head, where there is one already.
+    """
+    viewer = viewer or Viewer(head)
+    side = -1.0 if camera.angles[0] < 0 else 1.0
+    cameras = [camera, *(orbit(head.mesh, side * angle) for angle in (math.pi / 4, math.pi / 2))]
+    pairs = [[view.image for view in viewer.render_looks(each, ["lit", "clay"], TILE)] for each in cameras]
+    back = viewer.render(orbit(head.mesh, math.pi), TILE, "lit").image
+    above, below = [lit for lit, _ in pairs], [clay for _, clay in pairs]
+    if photo is None:
+        return sheet([*above, back, *below[1:]], columns=3)
+    crop = cv2.resize(photo, (TILE, TILE), interpolation=cv2.INTER_AREA)
+    return sheet([crop, *above, back, *below], columns=4)
+
+
+def turntable(
+    viewer: Viewer, frames: int = 48, size: int = 512, look: Look = "lit", pitch: float = 0.0
+) -> Iterator[np.ndarray]:
+    """``frames`` pictures (size, size, 3) uint8 of one full turn, from the front over the viewer's right; ``pitch`` in
+    radians.
+    """
+    for frame in range(frames):
+        yield viewer.render(orbit(viewer.mesh, 2 * math.pi * frame / frames, pitch), size, look).image
+
+
+def write_turntable(frames: Iterator[np.ndarray] | Sequence[np.ndarray], path: Path, fps: float = 24.0) -> Path:
+    """Write the frames as one file, in one piece, and return its path.
+
+    The suffix chooses the form: ``.webp`` (the one to take: every colour, plays in browsers, written by Pillow alone),
+    ``.gif`` (256 colours), ``.mp4`` (VP9, or MPEG-4 part 2 where OpenCV's wheel has no VP9; H.264 is in no wheel).
+    Without a suffix the path is a folder and gets ``frame_0000.png`` and so on. All but the MP4 carry the mark of
+    generated content.
+
+    Raises:
+        ResultsError: the suffix is none of these, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix and suffix not in ANIMATIONS:
+        raise ResultsError(
+            f"A turntable cannot be written as {path.name}; end the name in {', '.join(ANIMATIONS)}, or give a folder."
+        )
+    with folder.told(path):
+        if not suffix:
+            path.mkdir(parents=True, exist_ok=True)
+            for number, frame in enumerate(frames):
+                folder.write_file(path / f"frame_{number:04d}.png", encode_png(frame))
+        elif suffix == ".mp4":
+            folder.write_file(path, _mp4(frames, fps))
+        else:
+            folder.write_file(path, _animation(frames, suffix[1:], fps))
+    return path
+
+
+def _animation(frames: Iterator[np.ndarray] | Sequence[np.ndarray], form: str, fps: float) -> bytes:
+    pictures = [Image.fromarray(frame) for frame in frames]
+    if not pictures:
+        raise ResultsError("A turntable needs at least one frame.")
+    options: dict[str, object] = {"quality": 85, "method": 2, "xmp": provenance.xmp()}
+    if form == "gif":
+        options = {"comment": provenance.SENTENCE.encode(), "optimize": False}
+    stream = io.BytesIO()
+    pictures[0].save(
+        stream, form, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, **options
+    )
+    return stream.getvalue()
+
+
+def _mp4(frames: Iterator[np.ndarray] | Sequence[np.ndarray], fps: float) -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "turntable.mp4"
+        writer = None
+        for frame in frames:
+            if writer is None:
+                height, width = frame.shape[:2]
+                writer = _video_writer(str(file), fps, (width, height))
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if writer is None:
+            raise ResultsError("A turntable needs at least one frame.")
+        writer.release()
+        return file.read_bytes()
+
+
+def _video_writer(file: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    for codec in ("vp09", "mp4v"):
+        writer = cv2.VideoWriter(file, cv2.VideoWriter.fourcc(*codec), fps, size)
+        if writer.isOpened():
+            return writer
+    raise ResultsError("This OpenCV has no video encoder for MP4; write the turntable as .webp instead.")
