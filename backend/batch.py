@@ -15,6 +15,7 @@ from pathlib import Path
 from .errors import HeadstitchError, PhotoError, ResultsError
 from .options import Options
 from .progress import Listener, Progress
+from .results.folder import HEAD_FILES, told, write_file
 from .results.page import NAME as PAGE
 from .results.page import Entry, write_page
 from .system import check_libraries, choose_device, plain_errors
@@ -86,7 +87,7 @@ def make_heads(
     options: Options = Options(),  # noqa: B008 - frozen
     recursive: bool = False,
     progress: Listener | None = None,
-    told: Callable[[Outcome], None] | None = None,
+    tell: Callable[[Outcome], None] | None = None,
 ) -> BatchReport:
     """Make a head of every photo of a folder.
 
@@ -100,7 +101,7 @@ def make_heads(
         options: for every photo.
         recursive: take the photos of the folders below as well.
         progress: told of every stage, with the fraction of the whole batch.
-        told: called with each photo's outcome.
+        tell: called with each photo's outcome.
 
     Raises:
         PhotoError: the folder cannot be read or holds no photo.
@@ -122,8 +123,8 @@ def make_heads(
             outcome = batch.make(photo, clock)
             clock.end(worked=not outcome.kept)
             outcomes.append(outcome)
-            if told is not None:
-                told(outcome)
+            if tell is not None:
+                tell(outcome)
         photos = find_photos(folder, recursive=recursive, skip=out)
     batch.write()
     clock.finish()
@@ -137,16 +138,15 @@ class _Batch:
         self.folder, self.out, self.options = folder, out, options
         self._prepared = False
         self._photos: dict[str, dict[str, str | None]] = {}  # photo -> {"head": folder's name, "error": sentence}
-        try:
+        with told(out):
             out.mkdir(parents=True, exist_ok=True)
-            if (out / STATE).exists():
-                self._photos = json.loads((out / STATE).read_text("utf-8"))["headstitch_batch"]
-            elif (out / PAGE).exists():
-                raise ResultsError(f"{out} holds an {PAGE} that is not a batch's; choose another folder with -o.")
-        except OSError as error:
-            raise ResultsError(f"Cannot write to {out} ({error.strerror}); choose another folder with -o.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ResultsError(f"{out / STATE} is not a batch's state; choose another folder with -o.") from error
+            try:
+                if (out / STATE).exists():
+                    self._photos = dict(json.loads((out / STATE).read_text("utf-8"))["headstitch_batch"])
+                elif (out / PAGE).exists():
+                    raise ResultsError(f"{out} holds an {PAGE} that is not a batch's; choose another folder with -o.")
+            except (ValueError, KeyError, TypeError) as error:
+                raise ResultsError(f"{out / STATE} is not a batch's state; choose another folder with -o.") from error
         gone = [
             name for name, state in self._photos.items() if state["error"] is not None and not (folder / name).exists()
         ]
@@ -193,17 +193,8 @@ class _Batch:
     def write(self) -> None:
         """Write the state and the page, each in one piece."""
         text = json.dumps({"headstitch_batch": self._photos}, indent=1, ensure_ascii=False, sort_keys=True)
-        partial = self.out / f".{STATE}.partial-{os.getpid()}"
-        try:
-            try:
-                partial.write_text(text + "\n", "utf-8")
-                partial.replace(self.out / STATE)
-            finally:
-                partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise ResultsError(
-                f"Cannot write to {self.out} ({error.strerror}); make room, then run it again."
-            ) from error
+        with told(self.out):
+            write_file(self.out / STATE, f"{text}\n".encode())
         write_page(self.out, [self._entry(name) for name in sorted(self._photos, key=str.casefold)])
 
     def _entry(self, name: str) -> Entry:
@@ -244,11 +235,8 @@ class _Batch:
         """Keep the traceback of an error that nobody foresaw, and say where it is."""
         folder = self.out / ERRORS
         log = folder / f"{head}.txt"
-        try:
-            folder.mkdir(exist_ok=True)
-            log.write_text("".join(traceback.format_exception(problem)), "utf-8")
-        except OSError as error:
-            raise ResultsError(f"Cannot write to {folder} ({error.strerror}); make room, then run it again.") from error
+        with told(folder):
+            write_file(log, "".join(traceback.format_exception(problem)).encode())
         return f"A defect of Headstitch ({type(problem).__name__}: {problem}); please report it with {log}."
 
 
@@ -263,7 +251,7 @@ def is_finished(head: Path, photo: Path, options: Options) -> bool:
     try:
         record = json.loads((head / "head.json").read_text("utf-8"))
         same = record["options"] == options.to_dict() and record["version"] == __version__
-        complete = all((head / name).is_file() for name in record["files"])
+        complete = all((head / name).is_file() for name in HEAD_FILES)
         known = record["photo"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -90,12 +90,12 @@ class Batch:
         out = self.out or Path("heads") / self.folder.resolve().name
         with Bar() as bar:
 
-            def told(outcome: Outcome) -> None:
+            def tell(outcome: Outcome) -> None:
                 state = "kept" if outcome.kept else "failed" if outcome.error else "made"
                 bar.say(f"{state:<7} {outcome.photo}" + (f": {outcome.error}" if outcome.error else ""))
 
             report = make_heads(
-                self.folder, out, options=self.options, recursive=self.recursive, progress=bar, told=told
+                self.folder, out, options=self.options, recursive=self.recursive, progress=bar, tell=tell
             )
         failed = len(report.failed)
         print(f"{len(report.outcomes) - failed} of {len(report.outcomes)} photos became heads; see {report.page}")

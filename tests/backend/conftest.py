@@ -15,6 +15,7 @@ import pytest
 from headstitch.backend.errors import FaceError
 from headstitch.backend.options import Options
 from headstitch.backend.progress import Listener, Progress
+from headstitch.backend.results.folder import HEAD_FILES
 
 
 @dataclass
@@ -59,12 +60,12 @@ class FakeJourney:
             "version": headstitch.__version__,
             "photo": {"name": photo.name, "sha256": hashlib.sha256(data).hexdigest()},
             "options": options.to_dict(),
-            "files": ["head.glb"],
+            "product": "headstitch",
             "warnings": list(self.warnings),
         }
         out.mkdir(parents=True, exist_ok=True)
-        (out / "head.glb").write_bytes(b"glTF")
-        (out / "head.json").write_text(json.dumps(record))
+        for name in HEAD_FILES:
+            (out / name).write_bytes(json.dumps(record).encode() if name == "head.json" else b"x")
         if progress:
             progress(Progress("done", 1.0, 0.0))
         return FakeHead(out, record, warnings=self.warnings)

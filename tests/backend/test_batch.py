@@ -225,9 +225,9 @@ def test_a_folder_with_someone_elses_page_or_state_is_refused(photos, tmp_path, 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(photos, tmp_path, journey):
     put(photos, a_jpg=b"anna")
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ResultsError, match="Cannot write to"):
+    with pytest.raises(ResultsError, match="choose another place with -o"):
         make_heads(photos, tmp_path / "file" / "out")
-    with pytest.raises(ResultsError, match="Cannot write to"):
+    with pytest.raises(ResultsError, match="choose another place with -o"):
         make_heads(photos, tmp_path / "file")
     assert journey.calls == []
 
