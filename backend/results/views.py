@@ -70,7 +70,7 @@ class Viewer:
         self._vertices = np.ascontiguousarray(self.mesh.vertices, np.float32)
         self._normals = vertex_normals(self.mesh)
         self._levels = [] if self._textured is None else [np.ascontiguousarray(self._textured.albedo)]
-        self._texels = 0.0 if self._textured is None else _texels_per_unit(self._textured)
+        self._texels = 0.0 if self._textured is None else texels_per_unit(self._textured)
         self._scene = o3d.t.geometry.RaycastingScene()
         self._scene.add_triangles(
             o3d.core.Tensor.from_numpy(self._vertices),
@@ -259,7 +259,7 @@ def orbit(mesh: Mesh, yaw: float, pitch: float = 0.0, margin: float = 1.08) -> C
     return Camera(cam2world, camera.intrinsics)
 
 
-def _texels_per_unit(head: TexturedMesh) -> float:
+def texels_per_unit(head: TexturedMesh) -> float:
     """How many texels lie along one world unit of the surface, over the whole mesh."""
     a, b, c = (head.mesh.vertices[head.mesh.faces[:, corner]].astype(np.float64) for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()

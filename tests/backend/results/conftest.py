@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from headstitch.backend.camera import Camera
 from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
 

@@ -1,0 +1,190 @@
+"""Head: the end of the journey, in memory and as a folder on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from ..camera import Camera
+from ..errors import ResultsError
+from ..meshing.mesh import Mesh, SurfaceReport, TexturedMesh
+from .folder import HEAD_FILES, PRODUCT, recover, told, write_folder
+from .glb import METRES_PER_UNIT, write_glb
+from .pictures import decode_png, encode_png
+from .provenance import SENTENCE
+from .record import SCHEMA
+from .report import QualityReport
+
+UNITS = (
+    "World units: y up, x to the viewer's right of a frontal face, z out of the face, origin at the head's centre. "
+    "Cameras are OpenCV's: x right, y down, z forward; intrinsics in image widths."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A finished head.
+
+    As a folder: ``head.glb`` (for every 3D program; metres), ``head.npz`` (welded mesh, UVs and camera; world units),
+    ``albedo.png``, ``latent.safetensors`` (what the field was made from), ``preview.png``, and ``head.json``
+    (provenance, quality, and the SHA-256 of the other files).
+    """
+
+    mesh: TexturedMesh
+    camera: Camera  # the photo's
+    surface: SurfaceReport
+    latent: dict[str, np.ndarray]
+    record: dict[str, Any]  # see ``record.make_record``
+    preview: np.ndarray  # (H, W, 3) uint8 sRGB
+    quality: QualityReport | None = None
+    folder: Path | None = None  # where it lies, once it was saved or loaded
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the journey found worth saying; the quality report has warnings of its own."""
+        return tuple(self.record.get("warnings", ()))
+
+    def save(self, folder: Path | str) -> Head:
+        """Write the head as ``folder``, whole or not at all, and return it with its ``folder`` set.
+
+        Same head, same bytes, except for what stands under ``run`` in head.json.
+
+        Raises:
+            ResultsError: something that is no head of ours is there, or the disk refuses. The folder is as before.
+        """
+        return replace(self, folder=write_folder(Path(folder), self._files()))
+
+    @staticmethod
+    def load(folder: Path | str) -> Head:
+        """Read a head that ``save`` wrote.
+
+        Raises:
+            ResultsError: the folder holds no head, a part is missing or cannot be read, or a newer version wrote it.
+        """
+        folder = Path(folder)
+        with told(folder):
+            recover(folder)
+        record = _read_record(folder)
+        try:
+            mesh, camera = _unpack((folder / "head.npz").read_bytes())
+            return Head(
+                mesh=TexturedMesh(*mesh, decode_png((folder / "albedo.png").read_bytes())),
+                camera=camera,
+                surface=SurfaceReport(**record.pop("surface")),
+                latent=safetensors.load((folder / "latent.safetensors").read_bytes()),
+                preview=decode_png((folder / "preview.png").read_bytes()),
+                quality=None if (quality := record.pop("quality")) is None else QualityReport.from_dict(quality),
+                record={key: value for key, value in record.items() if key not in ("camera", "files")},
+                folder=folder,
+            )
+        except FileNotFoundError as error:
+            raise ResultsError(f"{folder} lacks {Path(error.filename).name}; make this head anew.") from error
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            SafetensorError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise ResultsError(f"The head in {folder} cannot be read ({error}); make it anew.") from error
+
+    def _files(self) -> dict[str, bytes]:
+        """Name to content, head.json last because it holds the others' hashes."""
+        png = encode_png(self.mesh.albedo)
+        origin = {name: self.record.get(name) for name in ("product", "version", "photo", "model")}
+        latent = {name: np.ascontiguousarray(self.latent[name]) for name in sorted(self.latent)}
+        files = {
+            "head.glb": write_glb(self.mesh, watertight=self.surface.watertight, png=png, extras=origin),
+            "head.npz": _pack(self.mesh, self.camera),
+            "albedo.png": png,
+            # One key of metadata only: safetensors writes several in no fixed order.
+            "latent.safetensors": safetensors.save(latent, metadata={"generated_content": SENTENCE}),
+            "preview.png": encode_png(self.preview),
+        }
+        record = {
+            **self.record,
+            "camera": {
+                "cam2world": np.asarray(self.camera.cam2world, np.float64).tolist(),
+                "intrinsics": np.asarray(self.camera.intrinsics, np.float64).tolist(),
+            },
+            "surface": asdict(self.surface),
+            "quality": None if self.quality is None else self.quality.to_dict(),
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        }
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        return {**files, "head.json": f"{text}\n".encode()}
+
+
+def changed_files(folder: Path) -> tuple[str, ...]:
+    """The files of a head that are missing or are not those that were written with it, by their hashes in head.json.
+
+    Raises:
+        ResultsError: the folder holds no head.
+    """
+    hashes = _read_record(folder).get("files", {})
+    changed = []
+    for name in HEAD_FILES[:-1]:
+        try:
+            same = hashlib.sha256((folder / name).read_bytes()).hexdigest() == hashes.get(name)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            changed.append(name)
+    return tuple(changed)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / "head.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{folder} holds no head; give a folder that headstitch reconstruct made.") from error
+    if not isinstance(record, dict) or record.get("product") != PRODUCT:
+        raise ResultsError(f"{folder} holds no head of Headstitch; give a folder that headstitch reconstruct made.")
+    if record.get("schema") != SCHEMA:
+        raise ResultsError(
+            f"The head in {folder} has format {record.get('schema')}, and this version reads {SCHEMA}; "
+            "make it anew, or install the version that made it."
+        )
+    return record
+
+
+def _pack(head: TexturedMesh, camera: Camera) -> bytes:
+    """head.npz. NumPy writes every entry with the same old date, so equal arrays give equal bytes."""
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        vertices=np.asarray(head.mesh.vertices, np.float32),
+        faces=np.asarray(head.mesh.faces, np.int32),
+        corner_uvs=np.asarray(head.corner_uvs, np.float32),
+        cam2world=np.asarray(camera.cam2world, np.float64),
+        intrinsics=np.asarray(camera.intrinsics, np.float64),
+        metres_per_unit=np.float64(METRES_PER_UNIT),
+        note=np.array(f"{SENTENCE} {UNITS}"),
+    )
+    return stream.getvalue()
+
+
+def _unpack(data: bytes) -> tuple[tuple[Mesh, np.ndarray], Camera]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        vertices, faces, uvs = arrays["vertices"], arrays["faces"], arrays["corner_uvs"]
+        camera = Camera(arrays["cam2world"], arrays["intrinsics"])
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or uvs.shape != (*faces.shape, 2):
+        raise ValueError("head.npz has arrays of the wrong shapes")
+    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+        raise ValueError("head.npz has faces without vertices")
+    if camera.cam2world.shape != (4, 4) or camera.intrinsics.shape != (3, 3):
+        raise ValueError("head.npz has no proper camera")
+    return (Mesh(vertices, faces), uvs), camera

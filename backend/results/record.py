@@ -1,0 +1,84 @@
+"""The record of a head, as it stands in head.json: where it came from, how it was made, what it is like."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import PurePath
+from typing import Any
+
+from ..options import Options
+from ..portrait.portrait import SIZE, Portrait
+from .folder import PRODUCT
+from .provenance import DIGITAL_SOURCE_TYPE, SENTENCE
+
+SCHEMA = 1  # of head.json; grows when a reader of the old one would go wrong
+LIBRARIES = ("torch", "numpy", "scipy", "mediapipe", "opencv-contrib-python", "open3d", "PyMCubes", "pygltflib")
+
+
+def make_record(
+    *,
+    portrait: Portrait,
+    photo_name: str,
+    options: Options,
+    model: str,
+    model_sha256: str,
+    device: str,
+    warnings: Sequence[str] = (),
+    stages: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """What head.json says of the journey; ``Head.save`` adds the camera, surface, quality and files.
+
+    All of it is the same whenever the same photo is made with the same options, except what stands under ``run``.
+
+    Args:
+        portrait: of the photo.
+        photo_name: the photo's file name; folders are dropped, so that no path of the machine gets out.
+        options: those of the job.
+        model: name of the model or template.
+        model_sha256: of its data.
+        device: where the tensors lived.
+        warnings: of the journey, beside the portrait's own; the quality report keeps its own.
+        stages: seconds that each stage took.
+    """
+    from ... import __version__
+
+    stages = dict(stages or {})
+    return {
+        "schema": SCHEMA,
+        "product": PRODUCT,
+        "version": __version__,
+        "generated_content": True,
+        "generated_content_note": SENTENCE,
+        "digital_source_type": DIGITAL_SOURCE_TYPE,
+        "photo": {
+            "name": PurePath(photo_name).name,
+            "sha256": portrait.sha256,
+            "width": portrait.photo.shape[1],
+            "height": portrait.photo.shape[0],
+        },
+        "crop": {**asdict(portrait.crop), "size": SIZE},
+        "model": {"name": model, "sha256": model_sha256},
+        "options": options.to_dict(),
+        "device": device,
+        "libraries": _versions(),
+        "warnings": list(dict.fromkeys([*portrait.warnings, *warnings])),
+        "run": {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(sum(stages.values()), 3),
+            "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
