@@ -144,7 +144,7 @@ class Render:
             from .render import render_head
 
             written = render_head(
-                self.head, out, yaws, pitch=self.pitch, size=self.size, turntable=self.turntable, progress=bar
+                self.head, out, yaws, pitch=self.pitch, size=self.size, with_turntable=self.turntable, progress=bar
             )
         for path in written:
             print(path)

@@ -68,6 +68,8 @@ if [ -n "$packages" ]; then
 fi
 [ -n "$python" ] || stop "Python 3.11 or 3.12 is needed; install one, or name it: PYTHON=/path/to/python3.11 scripts/setup.sh"
 
+validator=tests/backend/results/gltf # its package.json names the Khronos glTF validator
+
 # --- the environment -------------------------------------------------------------------------------------------------
 
 if [ -e .venv ] && ! { suits .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
@@ -78,7 +80,7 @@ fi
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
 stamp=.venv/headstitch-setup
-wanted="$(cat pyproject.toml tests/package.json 2>/dev/null | sha256sum | cut -d' ' -f1) $(pwd -P) $build"
+wanted="$(cat pyproject.toml "$validator/package.json" | sha256sum | cut -d' ' -f1) $(pwd -P) $build"
 # An environment set up with --dev serves a plain run as well.
 if [ -f "$stamp" ] && { [ "$(cat "$stamp")" = "$wanted dev=yes" ] || [ "$(cat "$stamp")" = "$wanted dev=$dev" ]; }; then
   exit 0
@@ -125,10 +127,11 @@ fi
 say "installing headstitch and what it needs"
 if [ "$dev" = yes ]; then pip install $quiet --editable '.[dev]'; else pip install $quiet --editable .; fi
 
-if [ "$dev" = yes ] && [ -f tests/package.json ]; then
+if [ "$dev" = yes ]; then
   if command -v npm >/dev/null; then
     say "installing the glTF validator"
-    npm --prefix tests install --silent --no-audit --no-fund || say "npm failed; tests that need the validator skip themselves."
+    npm --prefix "$validator" install --silent --no-audit --no-fund --no-package-lock ||
+      say "npm failed; tests that need the validator skip themselves."
   else
     say "npm is not here; tests that need the glTF validator skip themselves (Debian: apt-get install nodejs npm)."
   fi
