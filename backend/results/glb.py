@@ -6,6 +6,7 @@ Written with pygltflib, whose objects are glTF's own JSON one to one: extras, sa
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,10 @@ def write_glb(
         offset += len(parts[-1])
     kinds = [gltf.VEC3, gltf.VEC3, gltf.VEC2, gltf.SCALAR]
     accessors = [_accessor(view, blob, kind) for view, (blob, kind) in enumerate(zip(blobs, kinds, strict=True))]
+    origin = {"generated_content": SENTENCE, "digital_source_type": DIGITAL_SOURCE_TYPE, **(extras or {})}
     document = gltf.GLTF2(
-        asset=gltf.Asset(
-            version="2.0",
-            generator="Headstitch",
-            extras={"generated_content": SENTENCE, "digital_source_type": DIGITAL_SOURCE_TYPE, **(extras or {})},
-        ),
+        # Through JSON so that the keys are sorted at every depth: same head, same bytes.
+        asset=gltf.Asset(version="2.0", generator="Headstitch", extras=json.loads(json.dumps(origin, sort_keys=True))),
         scene=0,
         scenes=[gltf.Scene(name="Head", nodes=[0])],
         nodes=[gltf.Node(name="Head", mesh=0)],

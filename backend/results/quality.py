@@ -265,7 +265,7 @@ def _border(head: TexturedMesh, photo_weight: np.ndarray | None) -> Measurement:
         title="colour step at the photo's border",
         value=step,
         unit="CIELAB units",
-        threshold=10.0,
+        threshold=8.0,
         direction="at most",
         warning=(
             "The border between the photo and the invented colours shows; use an evenly lit photo, or paint over the "

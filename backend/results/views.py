@@ -154,9 +154,10 @@ class Viewer:
 
     def _window(self, camera: Camera, size: int) -> tuple[slice, slice]:
         """The rows and columns of the picture that can see the mesh."""
-        seen = camera.project(self._vertices)
-        if seen[:, 2].min() <= 1e-6:  # part of it is beside or behind the camera: its projection bounds nothing
+        depth = self._vertices @ camera.world2cam[2, :3] + camera.world2cam[2, 3]
+        if depth.min() <= 1e-6:  # part of it is beside or behind the camera: its projection bounds nothing
             return slice(0, size), slice(0, size)
+        seen = camera.project(self._vertices)
         low = np.clip(np.floor(seen[:, :2].min(0) * size).astype(int), 0, size)
         high = np.clip(np.ceil(seen[:, :2].max(0) * size).astype(int), 0, size)
         return slice(low[1], max(low[1], high[1])), slice(low[0], max(low[0], high[0]))
@@ -198,7 +199,7 @@ class Viewer:
         """(N, 3) uint8 of the albedo at the hits, bilinear, from the halved albedo that suits the picture's scale."""
         if self._textured is None:
             raise ResultsError("This mesh has no texture; choose the look clay.")
-        if len(hits.face) == 0:
+        if len(hits.face) == 0:  # the picture has no scale then
             return np.zeros((0, 3), np.uint8)
         pixels = hits.size * float(hits.camera.intrinsics[0, 0]) / float(np.median(hits.depth[hits.hit]))  # per unit
         level = int(np.clip(np.round(np.log2(max(self._texels / pixels, 1e-6))), 0, GUTTER_LEVELS))
@@ -217,6 +218,8 @@ class Viewer:
 def sample(albedo: np.ndarray, uvs: np.ndarray) -> np.ndarray:
     """The texture (H, W, C) uint8 at ``uvs`` (N, 2), origin at the bottom left corner; bilinear, clamped: (N, C)."""
     height, width = albedo.shape[:2]
+    if len(uvs) == 0:
+        return np.zeros((0, albedo.shape[2]), np.uint8)
     count, columns = len(uvs), 4096  # OpenCV takes pictures, not lists, and none wider or higher than 32767
     rows = -(-count // columns)
     column, row = np.zeros((2, rows * columns), np.float32)
