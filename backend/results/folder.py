@@ -116,9 +116,10 @@ def recover(folder: Path) -> None:
     if not folder.parent.is_dir():
         return
     for old in sorted(folder.parent.glob(f".{_literal(folder.name)}.old-*")):
-        if not is_head(old):
-            continue
-        if not folder.exists():
+        if not is_head(old):  # what a finished replacement left, or none of ours
+            with contextlib.suppress(OSError):  # only what is empty goes
+                old.rmdir()
+        elif not folder.exists():
             old.rename(folder)
         elif is_head(folder):
             _retire(old, folder)
