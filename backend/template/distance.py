@@ -1,4 +1,4 @@
-"""Exact signed distance and rest coordinates of the fitted head on a regular grid, and their interpolation."""
+"""Exact signed distance and skin attributes of the fitted head on a regular grid, and their interpolation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FAR_INNER = 0.03  # world units beyond a plug's or eyeball's own box where it c
 
 @dataclass(frozen=True, eq=False)
 class DistanceGrid:
-    """Signed distance (negative inside) and rest coordinates on nodes ``origin + SPACING * (i, j, k)``.
+    """Signed distance (negative inside) and what the nearest skin is, on nodes ``origin + SPACING * (i, j, k)``.
 
     Within 2 nodes of the surface every node holds the exact distance to the union of the head's solids; farther away
     nodes hold exact values on every 4th node and trilinear interpolation between them.
@@ -29,22 +29,23 @@ class DistanceGrid:
 
     origin: np.ndarray  # (3,) float64
     distance: torch.Tensor  # (X, Y, Z) float32, world units
-    rest: torch.Tensor  # (X, Y, Z, 3) float32, the place on the mean head; meaningful near the surface
+    skin: torch.Tensor  # (X, Y, Z, 5) float32: rest coordinates, scalp, openness; meaningful near the surface
 
     def sample_distance(self, points: torch.Tensor) -> torch.Tensor:
         """Trilinear signed distance (N,) at world points (N, 3); the border's value outside the grid."""
         return _trilinear(self.distance[..., None], self._to_nodes(points))[:, 0]
 
-    def sample_rest(self, points: torch.Tensor) -> torch.Tensor:
-        """Trilinear rest coordinates (N, 3) at world points (N, 3) near the surface."""
-        return _trilinear(self.rest, self._to_nodes(points))
+    def sample_skin(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Trilinear rest coordinates (N, 3), scalp (N,) and openness (N,) at world points (N, 3) near the surface."""
+        sampled = _trilinear(self.skin, self._to_nodes(points))
+        return sampled[:, :3], sampled[:, 3], sampled[:, 4]
 
     def _to_nodes(self, points: torch.Tensor) -> torch.Tensor:
         return (points - torch.as_tensor(self.origin, dtype=points.dtype, device=points.device)) / SPACING
 
     def to(self, device: torch.device) -> DistanceGrid:
         """The grid with its tensors on ``device``."""
-        return DistanceGrid(self.origin, self.distance.to(device), self.rest.to(device))
+        return DistanceGrid(self.origin, self.distance.to(device), self.skin.to(device))
 
 
 def measure_grid(solids: Solids) -> DistanceGrid:
@@ -57,22 +58,22 @@ def measure_grid(solids: Solids) -> DistanceGrid:
     # A whole number of coarse cells along each axis.
     cells = np.ceil((high - low) / (SPACING * _COARSE)).astype(int)
     coarse_nodes = _nodes(low, cells + 1, SPACING * _COARSE)
-    coarse, coarse_rest = _measure(solids, coarse_nodes.reshape(-1, 3))
+    coarse, coarse_skin = _measure(solids, coarse_nodes.reshape(-1, 3))
     coarse = coarse.reshape(cells + 1)
 
     shape = tuple(int(n) for n in cells * _COARSE + 1)
-    fields = np.concatenate([coarse[None], np.moveaxis(coarse_rest.reshape(*coarse.shape, 3), 3, 0)])
+    fields = np.concatenate([coarse[None], np.moveaxis(coarse_skin.reshape(*coarse.shape, 5), 3, 0)])
     fine = F.interpolate(torch.from_numpy(fields)[None], size=shape, mode="trilinear", align_corners=True)[0]
-    distance, rest = fine[0].numpy(), np.moveaxis(fine[1:].numpy(), 0, 3).copy()
+    distance, skin = fine[0].numpy(), np.moveaxis(fine[1:].numpy(), 0, 3).copy()
     # A distance changes by at most the way one goes: a node is nearer to the surface than the band only if its nearest
     # coarse node is nearer than the band plus the way between the two.
     upsampled = F.interpolate(torch.from_numpy(np.abs(coarse))[None, None], size=shape, mode="nearest-exact")
     near = upsampled[0, 0].numpy() - _way_to_coarse(shape) < _BAND
     index = np.stack(np.nonzero(near), axis=1)
-    exact, exact_rest = _measure(solids, (low + index * SPACING).astype(np.float32))
+    exact, exact_skin = _measure(solids, (low + index * SPACING).astype(np.float32))
     distance[tuple(index.T)] = exact
-    rest[tuple(index.T)] = exact_rest
-    return DistanceGrid(low, torch.from_numpy(distance), torch.from_numpy(rest))
+    skin[tuple(index.T)] = exact_skin
+    return DistanceGrid(low, torch.from_numpy(distance), torch.from_numpy(skin))
 
 
 def _nodes(low: np.ndarray, counts: np.ndarray, spacing: float) -> np.ndarray:
@@ -91,7 +92,7 @@ def _way_to_coarse(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact signed distance (N,) to the union and rest coordinates (N, 3) of the nearest point of the skin."""
+    """Exact signed distance (N,) to the union and the attributes (N, 5) of the nearest skin."""
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(solids.body)
     query = o3d.core.Tensor(points)
@@ -101,7 +102,8 @@ def _measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
     corners = solids.body.triangle.indices.numpy()[nearest["primitive_ids"].numpy().astype(np.int64)]
     u, v = nearest["primitive_uvs"].numpy().T
     weights = np.stack([1 - u - v, u, v], axis=1)
-    rest = np.einsum("nk,nkc->nc", weights, solids.rest[corners])
+    attributes = np.concatenate([solids.skin.rest, solids.skin.scalp[:, None], solids.skin.openness[:, None]], axis=1)
+    skin = sum(weights[:, corner, None] * attributes[corners[:, corner]] for corner in range(3))
     for part in solids.inner:
         box = part.get_axis_aligned_bounding_box()
         low, high = box.min_bound.numpy() - _FAR_INNER, box.max_bound.numpy() + _FAR_INNER
@@ -109,7 +111,7 @@ def _measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
         inner = o3d.t.geometry.RaycastingScene()
         inner.add_triangles(part)
         distance[close] = np.minimum(distance[close], inner.compute_signed_distance(points[close]).numpy())
-    return distance.astype(np.float32), rest.astype(np.float32)
+    return distance.astype(np.float32), skin.astype(np.float32)
 
 
 def _trilinear(grid: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from ..field import Box
 from .distance import FLOOR, MARGIN, SPACING, DistanceGrid
 from .palette import Palette
-from .regions import scalp_mask, strand_shade
+from .regions import strand_shade
 
 BETA = 0.01  # world units; scale of the Laplace distribution, the width of the shell in which density rises
 _POOL = 4  # nodes along the side of a cell whose extreme distances are kept
-_STRAND_CONTRAST = 0.5  # of the unevenness seen in the photo's hair; the rest of it is shading and highlights
+_STRAND_CONTRAST = 0.3  # of the unevenness seen in the photo's hair; the rest of it is shading and highlights
+_HAIRLINE_SHARPNESS, _HAIRLINE_NOISE = 1.6, 0.15
+_CAVITY_SHADE = 0.6  # how much darker skin is where nothing of the sky is in sight, as photos show ears and nostrils
 
 
 class TemplateField:
@@ -44,12 +46,14 @@ class TemplateField:
 
     def color(self, points: torch.Tensor) -> torch.Tensor:
         """(N, 3) sRGB-encoded in [0, 1]: skin, and hair where hair grows."""
-        rest = self._grid.sample_rest(points)
-        scalp = scalp_mask(rest)[:, None]
+        rest, scalp, openness = self._grid.sample_skin(points)
+        strands = strand_shade(rest).clamp(-2.5, 2.5)
+        # Strands end at different heights: noise moves the hairline, not only its colour.
+        scalp = ((scalp - 0.5) * _HAIRLINE_SHARPNESS + _HAIRLINE_NOISE * strands + 0.5).clamp(0, 1)[:, None]
         skin = torch.tensor(self._palette.skin, dtype=rest.dtype, device=rest.device)
         hair = torch.tensor(self._palette.hair, dtype=rest.dtype, device=rest.device)
-        contrast = _STRAND_CONTRAST * self._palette.hair_unevenness
-        hair = hair * (1 + contrast * strand_shade(rest).clamp(-2, 2))[:, None]
+        hair = hair * (1 + _STRAND_CONTRAST * self._palette.hair_unevenness * strands)[:, None]
+        skin = skin * (1 - _CAVITY_SHADE * (1 - openness).clamp(0, 1))[:, None]
         return (skin + scalp * (hair - skin)).clamp(0, 1)
 
     def may_hold_surface(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import open3d as o3d
-import torch
 
 from ..portrait.portrait import Portrait
-from .regions import scalp_mask
 from .solid import Solids
 
 _SIZE = 192  # side of the picture in which colours are measured
@@ -43,11 +41,13 @@ def measure_palette(solids: Solids, portrait: Portrait) -> Palette:
     hit = np.isfinite(answer["t_hit"].numpy())
     corners = solids.body.triangle.indices.numpy()[np.where(hit, answer["primitive_ids"].numpy(), 0).astype(np.int64)]
     u, v = np.moveaxis(answer["primitive_uvs"].numpy(), 2, 0)
-    rest = np.einsum("hwk,hwkc->hwc", np.stack([1 - u - v, u, v], axis=2), solids.rest[corners])
+    weights = np.stack([1 - u - v, u, v], axis=2)
+    rest = np.einsum("hwk,hwkc->hwc", weights, solids.skin.rest[corners])
+    scalp = np.einsum("hwk,hwk->hw", weights, solids.skin.scalp[corners])
     facing = -(answer["primitive_normals"].numpy() * rays[..., 3:]).sum(axis=2)
-    scalp = scalp_mask(torch.from_numpy(rest.reshape(-1, 3).astype(np.float32))).numpy().reshape(hit.shape)
 
-    sure = matte > 0.95
+    # Two pixels from the matte's rim hair is already mixed with the background.
+    sure = cv2.erode(matte, np.ones((5, 5), np.uint8)) > 0.95
     face = hit & (rest[..., 1] < _FACE_TOP) & (rest[..., 1] > _FACE_BOTTOM) & (rest[..., 2] > 0.05)
     skin_pixels = image[sure & face & (facing > 0.7) & (scalp < 0.05)]
     skin = np.median(skin_pixels, axis=0) if len(skin_pixels) else np.array(_DEFAULT_SKIN)

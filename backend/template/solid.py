@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import open3d as o3d
@@ -17,7 +18,10 @@ from scipy.spatial import ConvexHull
 
 from .morphable import MorphableHead, load_morphable
 from .pack import load_pack
+from .regions import scalp_mask
 
+OPENNESS_PATH = Path(__file__).parent / "data" / "openness.npz"
+_EAR_MOTION = (0.145, 0.165)  # decimetres that the ear morphs move the ear itself, from its root on
 _PLUG_MIN_VERTICES = 40  # a pocket of fewer vertices is a fold of the skin, not a pocket
 
 
@@ -31,12 +35,21 @@ class SolidTopology:
 
 
 @dataclass(frozen=True, eq=False)
+class Skin:
+    """Attributes of the subdivided body's vertices, the same for every head."""
+
+    rest: np.ndarray  # (n, 3) float32, rest coordinates: the place on the mean head
+    scalp: np.ndarray  # (n,) float32 in [0, 1], where hair grows
+    openness: np.ndarray  # (n,) float32 in [0, 1], share of the sky that the mean head leaves in sight
+
+
+@dataclass(frozen=True, eq=False)
 class Solids:
     """The union's parts in the world, and where each point of the body's skin came from."""
 
     body: o3d.t.geometry.TriangleMesh  # subdivided once
     inner: tuple[o3d.t.geometry.TriangleMesh, ...]
-    rest: np.ndarray  # (n, 3) float32, rest position of each vertex of ``body``
+    skin: Skin  # what is known of each vertex of ``body``
 
 
 @cache
@@ -57,22 +70,32 @@ def solid_topology() -> SolidTopology:
 
 def make_solids(vertices: np.ndarray) -> Solids:
     """The solids of a fitted head with model vertices (V, 3)."""
+    inner = tuple(_as_mesh(vertices, faces) for faces in solid_topology().inner)
+    return Solids(closed_body(vertices), inner, skin())
+
+
+def closed_body(vertices: np.ndarray) -> o3d.t.geometry.TriangleMesh:
+    """The body with its caps, subdivided once, for model vertices (V, 3)."""
     topology = solid_topology()
-    body = _subdivided(_with_caps(vertices, topology), topology.body)
-    inner = tuple(_as_mesh(vertices, faces) for faces in topology.inner)
-    return Solids(body, inner, _rest_positions())
+    caps = [vertices[loop].mean(axis=0, keepdims=True) for loop in topology.caps]
+    return _subdivided(np.concatenate([vertices, *caps]), topology.body)
 
 
 @cache
-def _rest_positions() -> np.ndarray:
-    """Positions on the mean head of the subdivided body's vertices: the rest coordinates (n, 3) float32."""
-    topology = solid_topology()
-    mesh = _subdivided(_with_caps(load_morphable().mean, topology), topology.body)
-    return mesh.vertex.positions.numpy().astype(np.float32)
-
-
-def _with_caps(vertices: np.ndarray, topology: SolidTopology) -> np.ndarray:
-    return np.concatenate([vertices, *[vertices[loop].mean(axis=0, keepdims=True) for loop in topology.caps]])
+def skin() -> Skin:
+    """Attributes of the skin, derived from the mean head; scripts/bake_template_openness.py bakes its openness."""
+    model, pack, topology = load_morphable(), load_pack(), solid_topology()
+    ear = np.zeros(len(model.mean) + len(topology.caps))
+    for name, (moved, displacements) in pack.targets.items():
+        if name.startswith("ears/"):
+            ear[moved] = np.maximum(ear[moved], np.linalg.norm(displacements, axis=1))
+    ear = ((ear - _EAR_MOTION[0]) / (_EAR_MOTION[1] - _EAR_MOTION[0])).clip(0, 1)
+    # Attributes ride through the subdivision as if they were positions.
+    rest = closed_body(model.mean).vertex.positions.numpy().astype(np.float32)
+    marked = _subdivided(np.stack([ear, ear, ear], axis=1), topology.body).vertex.positions.numpy()
+    with np.load(OPENNESS_PATH, allow_pickle=False) as data:
+        openness = data["openness"]
+    return Skin(rest, (scalp_mask(rest) * (1 - marked[:, 0])).astype(np.float32), openness.astype(np.float32) / 255)
 
 
 def _as_mesh(vertices: np.ndarray, faces: np.ndarray) -> o3d.t.geometry.TriangleMesh:

@@ -1,0 +1,212 @@
+"""The albedo: the photo where it sees the surface, the field's own colour elsewhere, matched and blended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import open3d as o3d
+import torch
+from scipy.sparse import coo_array, csc_array, csr_array, diags_array
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.linalg import splu
+
+from ..camera import Camera
+from ..field import HeadField
+from ..portrait.crop import warp
+from ..portrait.portrait import Portrait
+from .atlas import fill_gaps, rasterise
+from .mesh import Mesh, TexturedMesh
+
+_GRAZING, _FACING = 0.25, 0.55  # cosines between which the photo's weight rises from 0 to 1
+_MATTE_SURE = 0.9  # the matte must be at least this, also _MATTE_RIM away, or the background would bleed in
+_MATTE_RIM = 0.008  # crop widths
+_FEATHER = 0.035  # world units (1.5 cm) over which the photo fades in from its border
+_SMALL_GAP, _NEAR = (
+    0.012,
+    0.04,
+)  # square world units, world units: unseen spots smaller than that, behind what is nearer
+_OVERHUNG_BARE, _OVERHUNG_FADED = (
+    0.015,
+    0.06,
+)  # the same where something far in front hides the border: it may be misplaced
+_CUT_BARE, _CUT_FADED = 0.01, 0.07  # world units above the cut through the neck over which collars fade out
+_REACH = 0.10  # world units over which the photo's colour pulls the field's along
+_ALIKE = 0.25  # distance in sRGB beyond which photo and field show different things
+_SMOOTH = 0.008  # world units; the scale below which the photo's detail is not carried over
+_POINTS_AT_ONCE = 1 << 19
+_LARGEST_CROP = 2048  # pixels; more than a texture of the default size can hold
+
+
+@dataclass(frozen=True, eq=False)
+class Bake:
+    """The textured mesh and how much of the photo each of its corners got."""
+
+    textured: TexturedMesh
+    photo_weight: np.ndarray  # (F, 3) float32 in [0, 1]
+
+
+def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait: Portrait, size: int) -> Bake:
+    """Bake a (size, size) albedo for ``mesh`` with per-corner UVs (F, 3, 2).
+
+    The photo's weight at a vertex is 0 where the photo cannot be trusted (turned away, hidden, outside the matte) and
+    rises over ``_FEATHER`` along the surface. The field's colour is shifted by a smooth correction (a screened Poisson
+    problem on the mesh) that follows the difference to the photo where the photo rules and dies out over ``_REACH``.
+    """
+    graph = _edge_graph(mesh)
+    seen = _photo_weight(mesh, graph, portrait)
+    crop_side = int(np.clip(round(portrait.crop.side), portrait.image.shape[0], _LARGEST_CROP))
+    image = warp(portrait.photo, portrait.crop, crop_side)
+    base = _field_color(field, mesh.vertices)
+    smooth_photo = _photo_color(image, portrait.camera, mesh.vertices, blurred=True)
+    correction = _correction(mesh, graph, seen, smooth_photo - base)
+
+    texels = rasterise(corner_uvs, size)
+    weight = texels.gather(mesh.faces, seen)
+    points = texels.gather(mesh.faces, mesh.vertices)
+    color = np.zeros((len(points), 3), np.float32)
+    part = np.nonzero(weight < 1)[0]
+    color[part] = _field_color(field, points[part]) + texels.gather(mesh.faces, correction)[part]
+    part = np.nonzero(weight > 0)[0]
+    share = weight[part, None]
+    color[part] += share * (_photo_color(image, portrait.camera, points[part]) - color[part])
+
+    texture = np.zeros((size, size, 3), np.float32)
+    texture[texels.row, texels.column] = color.clip(0, 1)
+    covered = np.zeros((size, size), bool)
+    covered[texels.row, texels.column] = True
+    albedo = np.round(fill_gaps(texture, covered) * 255).astype(np.uint8)
+    return Bake(TexturedMesh(mesh, corner_uvs, albedo), seen[mesh.faces].astype(np.float32))
+
+
+def vertex_normals(mesh: Mesh) -> np.ndarray:
+    """(V, 3) float32 unit normals, the mean of the triangles' weighted by area."""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.zeros((len(mesh.vertices), 3))
+    for corner in range(3):
+        for axis in range(3):
+            total[:, axis] += np.bincount(mesh.faces[:, corner], normal[:, axis], len(total))
+    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
+
+
+def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarray:
+    """(V,) float32 in [0, 1]: how far each vertex takes its colour from the photo."""
+    camera = portrait.camera
+    to_camera = camera.position - mesh.vertices
+    to_camera /= np.linalg.norm(to_camera, axis=1, keepdims=True)
+    cosine = (vertex_normals(mesh) * to_camera).sum(axis=1)
+    size = portrait.matte.shape[0]
+    rim = 2 * round(_MATTE_RIM * size) + 1
+    sure = cv2.erode(portrait.matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
+    matte = _look_up(sure, camera.project(mesh.vertices)[:, :2])
+    cover = _cover(mesh, to_camera)
+    trusted = (cosine > _GRAZING) & np.isinf(cover) & (matte > _MATTE_SURE)
+
+    # Small unseen spots (nostrils, between the lips, under the lids) look best with what the photo shows before them.
+    spot, area = _spots(mesh, graph, ~trusted)
+    overhung = np.isfinite(cover) & (cover > _NEAR)
+    deep = np.bincount(spot, overhung) > 0
+    small = ~trusted & (area[spot] < _SMALL_GAP) & ~deep[spot] & (matte > _MATTE_SURE)
+    trusted |= small
+    feather = _rise(graph, ~trusted, 0.0, _FEATHER) * _rise(graph, overhung, _OVERHUNG_BARE, _OVERHUNG_FADED)
+    facing = np.where(small, 1.0, _smooth_step((cosine - _GRAZING) / (_FACING - _GRAZING)))
+    above_cut = (mesh.vertices[:, 1] - mesh.vertices[:, 1].min() - _CUT_BARE) / (_CUT_FADED - _CUT_BARE)
+    weight = feather * facing * _smooth_step(above_cut) * trusted
+    return weight.astype(np.float32)
+
+
+def _cover(mesh: Mesh, to_camera: np.ndarray) -> np.ndarray:
+    """(V,) distance to what stands between vertex and camera, or before a neighbour; infinite where nothing does."""
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
+    start = mesh.vertices + 2e-3 * to_camera  # a start on the surface would hit the surface itself
+    rays = np.concatenate([start, to_camera], axis=1).astype(np.float32)
+    cover = scene.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
+    spread = cover.copy()
+    for corner in range(3):
+        np.minimum.at(spread, mesh.faces[:, corner], cover[mesh.faces].min(axis=1))
+    return spread
+
+
+def _rise(graph: csr_array, border: np.ndarray, start: float, end: float) -> np.ndarray:
+    """(V,) 0 up to ``start`` world units along the surface from the vertices in ``border``, 1 from ``end`` on."""
+    if not border.any():
+        return np.ones(len(border))
+    way = dijkstra(graph, directed=False, indices=np.nonzero(border)[0], min_only=True, limit=end)
+    return _smooth_step((way.clip(max=end) - start) / (end - start))
+
+
+def _spots(mesh: Mesh, graph: csr_array, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Connected spots of the vertices where ``inside``: label (V,) and the area of each label, square world units."""
+    both = graph.multiply(inside[:, None]).multiply(inside[None, :])
+    _, label = connected_components(csr_array(both), directed=False)
+    return label, np.bincount(label, _vertex_areas(mesh))
+
+
+def _correction(mesh: Mesh, graph: csr_array, weight: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """(V, 3): follows ``difference`` (V, 3) where the photo rules, runs on and fades to 0 over ``_REACH``."""
+    area = _vertex_areas(mesh)
+    # Laplacian with edges weighted by 1 (regular triangles): its unit is that of an integral of squared gradients.
+    stiffness = graph.copy()
+    stiffness.data[:] = 1.0 / np.sqrt(3.0)
+    stiffness = diags_array(stiffness.sum(axis=1)) - stiffness
+    # A large difference is another thing (hair over skin, a beard), not another light: it is not carried on.
+    alike = np.exp(-((np.linalg.norm(difference, axis=1) / _ALIKE) ** 2))
+    data = area * weight * alike / _SMOOTH**2
+    system = csc_array(stiffness + diags_array(area / _REACH**2 + data))
+    return splu(system, permc_spec="MMD_AT_PLUS_A").solve(data[:, None] * difference).astype(np.float32)
+
+
+def _vertex_areas(mesh: Mesh) -> np.ndarray:
+    """(V,) a third of the area of the triangles around each vertex, square world units."""
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 6
+    return np.bincount(mesh.faces.ravel(), np.repeat(area, 3), len(mesh.vertices))
+
+
+def _edge_graph(mesh: Mesh) -> csr_array:
+    """Symmetric (V, V) graph of the edges with their lengths."""
+    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1).clip(min=1e-9)
+    ends = np.concatenate([edges, edges[:, ::-1]])
+    size = len(mesh.vertices)
+    return csr_array(coo_array((np.tile(length.astype(np.float64), 2), (ends[:, 0], ends[:, 1])), shape=(size, size)))
+
+
+def _photo_color(image: np.ndarray, camera: Camera, points: np.ndarray, blurred: bool = False) -> np.ndarray:
+    """(N, 3) float32 in [0, 1] from the crop ``image`` (S, S, 3) uint8; ``blurred``: means of ``_SMOOTH``'s size."""
+    if blurred:
+        pixels = _SMOOTH / 2 * float(camera.intrinsics[0, 0]) / float(np.linalg.norm(camera.position)) * image.shape[0]
+        image = cv2.GaussianBlur(image, (0, 0), max(pixels, 0.3))
+    return _look_up(image, camera.project(points)[:, :2], cv2.INTER_CUBIC).clip(0, 255) / np.float32(255)
+
+
+def _look_up(image: np.ndarray, where: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """Values (N,) or (N, C) float32 of ``image`` (S, S) or (S, S, C) at (N, 2) crop widths; the rim's outside of it."""
+    pixels = (where * image.shape[0] - 0.5).astype(np.float32)
+    columns = 4096  # cv2.remap wants pictures of fewer than 32768 pixels a side
+    rows = -(-len(pixels) // columns)
+    padded = np.zeros((rows * columns, 2), np.float32)
+    padded[: len(pixels)] = pixels
+    maps = padded.reshape(rows, columns, 2)
+    result = []
+    for start in range(0, rows, 8192):
+        part = maps[start : start + 8192]
+        result.append(cv2.remap(image, part, None, interpolation, borderMode=cv2.BORDER_REPLICATE))
+    values = np.concatenate(result) if result else np.zeros((0, columns, *image.shape[2:]))
+    return values.reshape(rows * columns, *image.shape[2:])[: len(pixels)].astype(np.float32)
+
+
+def _field_color(field: HeadField, points: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 of the field at world points (N, 3), asked in batches."""
+    batches = torch.from_numpy(np.ascontiguousarray(points, np.float32)).split(_POINTS_AT_ONCE)
+    colors = [field.color(batch.to(field.device)).cpu() for batch in batches]
+    return torch.cat(colors).numpy() if colors else np.zeros((0, 3), np.float32)
+
+
+def _smooth_step(t: np.ndarray) -> np.ndarray:
+    t = np.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)
