@@ -79,10 +79,20 @@ fi
 [ -d .venv ] || { say "making .venv with $("$python" --version)"; "$python" -m venv .venv; }
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 
+get_validator() {
+  [ "$dev" = yes ] && [ ! -d "$validator/node_modules/gltf-validator" ] || return 0
+  if ! command -v npm >/dev/null; then
+    say "npm is not here; tests that need the glTF validator skip themselves (Debian: apt-get install nodejs npm)."
+  elif ! npm --prefix "$validator" install --silent --no-audit --no-fund --no-package-lock; then
+    say "npm could not install the glTF validator; tests that need it skip themselves."
+  fi
+}
+
 stamp=.venv/headstitch-setup
 wanted="$(cat pyproject.toml "$validator/package.json" | sha256sum | cut -d' ' -f1) $(pwd -P) $build"
 # An environment set up with --dev serves a plain run as well.
 if [ -f "$stamp" ] && { [ "$(cat "$stamp")" = "$wanted dev=yes" ] || [ "$(cat "$stamp")" = "$wanted dev=$dev" ]; }; then
+  get_validator
   exit 0
 fi
 if grep -qs 'dev=yes' "$stamp"; then dev=yes; fi # what was there stays there
@@ -127,16 +137,16 @@ fi
 say "installing headstitch and what it needs"
 if [ "$dev" = yes ]; then pip install $quiet --editable '.[dev]'; else pip install $quiet --editable .; fi
 
-if [ "$dev" = yes ]; then
-  if command -v npm >/dev/null; then
-    say "installing the glTF validator"
-    npm --prefix "$validator" install --silent --no-audit --no-fund --no-package-lock ||
-      say "npm failed; tests that need the validator skip themselves."
-  else
-    say "npm is not here; tests that need the glTF validator skip themselves (Debian: apt-get install nodejs npm)."
-  fi
-fi
+get_validator
 
-.venv/bin/python -c 'from headstitch.backend.system import check_libraries; check_libraries()'
+.venv/bin/python - <<'PY'
+import sys
+from headstitch import HeadstitchError
+from headstitch.backend.system import check_libraries
+try:
+    check_libraries()
+except HeadstitchError as error:
+    sys.exit(f"headstitch set-up: {error}")
+PY
 echo "$wanted dev=$dev" >"$stamp"
 say "done; the command is .venv/bin/headstitch"
