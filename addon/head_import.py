@@ -99,7 +99,7 @@ def _metres_per_blender_unit(scene: bpy.types.Scene) -> float:
 
 
 def _make_mesh(head: HeadFolder, points: np.ndarray) -> bpy.types.Mesh:
-    """Welded triangles; a vertex on a UV seam stays one vertex, for the UVs belong to the corners."""
+    """Welded smooth triangles; a vertex on a UV seam stays one vertex, for the UVs belong to the corners."""
     corners = 3 * len(head.faces)
     mesh = bpy.data.meshes.new(head.name)
     mesh.vertices.add(len(points))
@@ -111,7 +111,6 @@ def _make_mesh(head: HeadFolder, points: np.ndarray) -> bpy.types.Mesh:
     uvs = mesh.uv_layers.new(name=UV_MAP, do_init=False)
     uvs.uv.foreach_set("vector", np.ascontiguousarray(head.corner_uvs, np.float32).ravel())
     mesh.update(calc_edges=True)
-    mesh.shade_smooth()
     return mesh
 
 
