@@ -35,3 +35,17 @@ class SurfaceReport:
     watertight: bool
     removed_components: int  # floaters and inner shells that were taken away
     euler_number: int
+
+
+def vertex_normals(mesh: Mesh) -> np.ndarray:
+    """(V, 3) float32 unit normals of the welded mesh, weighted by the area of the faces; up where there is none."""
+    vertices = np.asarray(mesh.vertices, np.float64)
+    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
+    areas = np.cross(b - a, c - a)
+    normals = np.stack(
+        [np.bincount(mesh.faces.ravel(), np.repeat(areas[:, axis], 3), minlength=len(vertices)) for axis in range(3)],
+        axis=1,
+    )
+    length = np.linalg.norm(normals, axis=1)
+    normals[length < 1e-20] = (0.0, 1.0, 0.0)
+    return (normals / np.where(length < 1e-20, 1.0, length)[:, None]).astype(np.float32)

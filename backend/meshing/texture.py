@@ -17,21 +17,16 @@ from ..field import HeadField
 from ..portrait.crop import warp
 from ..portrait.portrait import Portrait
 from .atlas import fill_gaps, rasterise
-from .mesh import Mesh, TexturedMesh
+from .mesh import Mesh, TexturedMesh, vertex_normals
 
 _GRAZING, _FACING = 0.25, 0.55  # cosines between which the photo's weight rises from 0 to 1
 _MATTE_SURE = 0.9  # the matte must be at least this, also _MATTE_RIM away, or the background would bleed in
 _MATTE_RIM = 0.008  # crop widths
 _FEATHER = 0.035  # world units (1.5 cm) over which the photo fades in from its border
-_SMALL_GAP, _NEAR = (
-    0.012,
-    0.04,
-)  # square world units, world units: unseen spots smaller than that, behind what is nearer
-_OVERHUNG_BARE, _OVERHUNG_FADED = (
-    0.015,
-    0.06,
-)  # the same where something far in front hides the border: it may be misplaced
-_CUT_BARE, _CUT_FADED = 0.01, 0.07  # world units above the cut through the neck over which collars fade out
+_SMALL_GAP = 0.012  # square world units; an unseen spot smaller than that is a fold amid what the photo sees ...
+_NEAR = 0.04  # ... if what hides it is no farther in front than this, world units
+_OVERHUNG_BARE, _OVERHUNG_FADED = 0.015, 0.06  # the fade-in beside what something far in front hides: its edge may err
+_CUT_BARE, _CUT_FADED = 0.02, 0.11  # world units above the cut through the neck over which collars fade out
 _REACH = 0.10  # world units over which the photo's colour pulls the field's along
 _ALIKE = 0.25  # distance in sRGB beyond which photo and field show different things
 _SMOOTH = 0.008  # world units; the scale below which the photo's detail is not carried over
@@ -80,17 +75,6 @@ def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait:
     return Bake(TexturedMesh(mesh, corner_uvs, albedo), seen[mesh.faces].astype(np.float32))
 
 
-def vertex_normals(mesh: Mesh) -> np.ndarray:
-    """(V, 3) float32 unit normals, the mean of the triangles' weighted by area."""
-    corners = mesh.vertices[mesh.faces].astype(np.float64)
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros((len(mesh.vertices), 3))
-    for corner in range(3):
-        for axis in range(3):
-            total[:, axis] += np.bincount(mesh.faces[:, corner], normal[:, axis], len(total))
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
-
-
 def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarray:
     """(V,) float32 in [0, 1]: how far each vertex takes its colour from the photo."""
     camera = portrait.camera
@@ -107,7 +91,7 @@ def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarra
     # Small unseen spots (nostrils, between the lips, under the lids) look best with what the photo shows before them.
     spot, area = _spots(mesh, graph, ~trusted)
     overhung = np.isfinite(cover) & (cover > _NEAR)
-    deep = np.bincount(spot, overhung) > 0
+    deep = np.bincount(spot, overhung) > 0.3 * np.bincount(spot)
     small = ~trusted & (area[spot] < _SMALL_GAP) & ~deep[spot] & (matte > _MATTE_SURE)
     trusted |= small
     feather = _rise(graph, ~trusted, 0.0, _FEATHER) * _rise(graph, overhung, _OVERHUNG_BARE, _OVERHUNG_FADED)

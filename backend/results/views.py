@@ -15,7 +15,7 @@ import open3d as o3d
 
 from ..camera import RADIUS, Camera
 from ..errors import ResultsError
-from ..meshing.mesh import Mesh, TexturedMesh
+from ..meshing.mesh import Mesh, TexturedMesh, vertex_normals
 
 Look = Literal["albedo", "lit", "clay", "normals"]
 """albedo: the texture as it is; lit: the texture under soft light; clay: no texture, soft light; normals: the smooth
@@ -228,20 +228,6 @@ def sample(albedo: np.ndarray, uvs: np.ndarray) -> np.ndarray:
     column, row = column.reshape(rows, columns), row.reshape(rows, columns)
     picture = cv2.remap(albedo, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return picture.reshape(rows * columns, -1)[:count]
-
-
-def vertex_normals(mesh: Mesh) -> np.ndarray:
-    """(V, 3) float32 unit normals of the welded mesh, weighted by the area of the faces; up where there is none."""
-    vertices = np.asarray(mesh.vertices, np.float64)
-    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
-    areas = np.cross(b - a, c - a)
-    normals = np.stack(
-        [np.bincount(mesh.faces.ravel(), np.repeat(areas[:, axis], 3), minlength=len(vertices)) for axis in range(3)],
-        axis=1,
-    )
-    length = np.linalg.norm(normals, axis=1)
-    normals[length < 1e-20] = (0.0, 1.0, 0.0)
-    return (normals / np.where(length < 1e-20, 1.0, length)[:, None]).astype(np.float32)
 
 
 def orbit(mesh: Mesh, yaw: float, pitch: float = 0.0, margin: float = 1.08) -> Camera:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
+
+MORPHABLE_PATH = Path(__file__).parent / "data" / "morphable.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class MorphableHead:
 @cache
 def load_morphable() -> MorphableHead:
     """The model that ships in the package."""
-    with resources.as_file(resources.files(__package__) / "data" / "morphable.npz") as path, np.load(path) as data:
+    with np.load(MORPHABLE_PATH, allow_pickle=False) as data:
         deviation = data["deviation"].astype(np.float64)
         return MorphableHead(
             mean=data["mean"].astype(np.float64),
