@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-SETTINGS = tempfile.mkdtemp(prefix="headstitch-blender-")
-os.environ["BLENDER_USER_RESOURCES"] = SETTINGS  # before bpy is imported: the user's own settings stay out of it
+# Before bpy is imported: the user's own settings stay out of it.
+os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="headstitch-blender-")
 
 import bpy
 import numpy as np
@@ -140,7 +140,7 @@ def save(sheet: np.ndarray, path: Path) -> None:
 
 if __name__ == "__main__":
     code = main()
-    shutil.rmtree(SETTINGS)
+    shutil.rmtree(os.environ["BLENDER_USER_RESOURCES"])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # bpy as a module may hang while the interpreter shuts down
