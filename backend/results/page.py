@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..errors import ResultsError
 from .folder import told, write_file
-from .report import SIGN, QualityReport
+from .report import SIGN, QualityReport, number
 
 NAME = "index.html"
 
@@ -127,7 +127,7 @@ def _table(quality: QualityReport | None) -> str:
     rows = []
     for m in quality.measurements:
         kind = {True: "good", False: "warn", None: "none"}[m.passed]
-        value = "not measured" if m.value is None else f"{m.value:.4g} {m.unit}"
+        value = number(m)
         bound = f"{SIGN[m.direction]} {m.threshold:g}"
         rows.append(
             f'<tr class="{kind}"><td>{html.escape(m.title)}</td><td>{html.escape(value)}</td>'

@@ -129,7 +129,7 @@ class QualityReport:
             (
                 {True: "ok", False: "WARN", None: "-"}[m.passed],
                 m.title,
-                _number(m),
+                number(m),
                 f"{SIGN[m.direction]} {m.threshold:g}",
             )
             for m in self.measurements
@@ -143,8 +143,14 @@ class QualityReport:
         return "\n".join(lines)
 
 
-def _number(measurement: Measurement) -> str:
+def number(measurement: Measurement) -> str:
+    """The value with its unit, as a person reads it."""
     if measurement.value is None:
         return "not measured"
-    text = f"{measurement.value:.3g}" if not float(measurement.value).is_integer() else f"{measurement.value:.0f}"
+    value = float(measurement.value)
+    digits = 3
+    # 0.8496 against a bound of 0.85 must not read 0.85.
+    while digits < 9 and float(f"{value:.{digits}g}") == measurement.threshold != value:
+        digits += 1
+    text = f"{value:.0f}" if value.is_integer() else f"{value:.{digits}g}"
     return f"{text} {measurement.unit}".rstrip()

@@ -183,7 +183,7 @@ class Viewer:
         if look == "clay":
             light = 0.10 + 0.14 * sky + 0.62 * key + 0.14 * fill
             return (np.clip(light[:, None] * CLAY, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
-        light = 0.58 + 0.06 * sky + 0.38 * key + 0.08 * fill
+        light = 0.72 + 0.05 * sky + 0.24 * key + 0.05 * fill  # soft: photos bring their own light
         return np.clip(self._texture(hits) * light[:, None] + 0.5, 0, 255).astype(np.uint8)
 
     def _light(self, hits: _Hits, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,12 @@ NEW = {name: b"new " + name.encode() for name in HEAD_FILES} | {"head.json": b'{
 STEPS = [(Path, "mkdir"), (Path, "rename"), (Path, "rmdir"), (Path, "unlink"), (Path, "open"), (os, "fsync")]
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """No test can pull the plug, so none waits for the disk to be sure."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -236,6 +242,7 @@ def guarded(real):
             os.kill(os.getpid(), 9)
         return real(*arguments, **options)
     return call
+os.fsync = lambda _: None
 for owner, name in [(Path, "mkdir"), (Path, "rename"), (Path, "rmdir"), (Path, "unlink"), (os, "fsync")]:
     setattr(owner, name, guarded(getattr(owner, name)))
 files = {name: b"new" for name in folder.HEAD_FILES} | {"head.json": b'{"product": "headstitch"}'}

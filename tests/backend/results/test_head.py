@@ -32,7 +32,7 @@ def portrait(tilted):
 def record_of(portrait, **changes):
     wanted = {
         "portrait": portrait,
-        "photo_name": "/home/somebody/Photos/me.jpg",
+        "photo_name": "pictures of somebody/me.jpg",
         "options": Options(),
         "model": "template",
         "model_sha256": "cd" * 32,

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from headstitch.backend.camera import Camera
-from headstitch.backend.meshing.mesh import Mesh, SurfaceReport
+from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
+from headstitch.backend.meshing.surface import report_surface
 from headstitch.backend.portrait import faces
 from headstitch.backend.portrait.portrait import SIZE, Crop, Portrait
 from headstitch.backend.results import quality
@@ -115,6 +116,22 @@ def test_pieces_and_holes_are_judged_by_what_was_ordered(painted, tilted, portra
     report = quality.measure(painted, tilted, surface, portrait, neck=neck, find_landmarks=lambda _: None)
     solid = [m for m in report.measurements if m.name in ("components", "holes", "watertight")]
     assert [m.name for m in solid if m.passed is False] == failed
+
+
+def test_floating_piece_and_hole_are_told_as_the_surface_stage_counts_them(painted, tilted, portrait):
+    def measured(mesh):
+        surface = report_surface(mesh, 0)
+        uvs = np.zeros((len(mesh.faces), 3, 2), np.float32)
+        head = TexturedMesh(mesh, uvs, painted.albedo)
+        report = quality.measure(head, tilted, surface, portrait, find_landmarks=lambda _: None)
+        return [m.name for m in report.failed if m.name in ("components", "holes", "watertight")]
+
+    vertices, faces = painted.mesh.vertices, painted.mesh.faces
+    crumb = np.float32([[0.4, 0, 0], [0.42, 0, 0], [0.4, 0.02, 0], [0.4, 0, 0.02]])
+    sides = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32) + len(vertices)
+    assert measured(painted.mesh) == []
+    assert measured(Mesh(np.concatenate([vertices, crumb]), np.concatenate([faces, sides]))) == ["components"]
+    assert measured(Mesh(vertices, faces[(faces != 2000).all(axis=1)])) == ["holes", "watertight"]
 
 
 def test_noisy_back_breaks_the_roughness(painted, tilted, sound, portrait):

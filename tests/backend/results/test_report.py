@@ -64,3 +64,8 @@ def test_table_shows_marks_values_bounds_and_warnings():
     assert lines[2].startswith("WARN  title of c  ")
     assert "0.123 unit  >= 1" in lines[2]
     assert lines[3:] == ["! warning of b", "! warning of c", "- title of a: reason"]
+
+
+def test_value_just_beyond_its_bound_does_not_read_like_the_bound():
+    measurement = Measurement("m", "m", 0.8496, "", 0.85, "at least", "w")
+    assert str(QualityReport((measurement,))).splitlines()[0] == "WARN  m  0.8496  >= 0.85"
