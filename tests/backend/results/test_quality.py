@@ -78,7 +78,7 @@ def test_shrunken_head_breaks_the_silhouette(painted, tilted, sound, portrait):
 
 def test_erased_face_is_not_found_again(painted, tilted, sound, portrait):
     blank = replace(painted, albedo=np.full_like(painted.albedo, 150))
-    report = quality.measure(blank, tilted, sound, portrait, find_landmarks=lambda _: None)
+    report = quality.measure(blank, tilted, sound, portrait)
     assert report["faces_found"].value == 0
     assert report["faces_found"].passed is False
     assert "0, +30, -30, +45, -45" in report["faces_found"].warning
