@@ -9,7 +9,7 @@ import torch
 
 from ..field import HeadField
 
-BLOCK = 16  # nodes along the side of a block
+BLOCK = 8  # nodes along the side of a block
 _POINTS_AT_ONCE = 1 << 20
 
 

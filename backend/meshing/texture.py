@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import open3d as o3d
 import torch
-from scipy.sparse import coo_array, csc_array, csr_array, diags_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import connected_components, dijkstra
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import cg
 
 from ..camera import Camera
 from ..field import HeadField
@@ -139,8 +139,11 @@ def _correction(mesh: Mesh, graph: csr_array, weight: np.ndarray, difference: np
     # A large difference is another thing (hair over skin, a beard), not another light: it is not carried on.
     alike = np.exp(-((np.linalg.norm(difference, axis=1) / _ALIKE) ** 2))
     data = area * weight * alike / _SMOOTH**2
-    system = csc_array(stiffness + diags_array(area / _REACH**2 + data))
-    return splu(system, permc_spec="MMD_AT_PLUS_A").solve(data[:, None] * difference).astype(np.float32)
+    system = csr_array(stiffness + diags_array(area / _REACH**2 + data))
+    jacobi = diags_array(1 / system.diagonal())
+    right = data[:, None] * difference
+    solved = [cg(system, right[:, channel], rtol=1e-3, maxiter=500, M=jacobi)[0] for channel in range(3)]
+    return np.stack(solved, axis=1).astype(np.float32)
 
 
 def _vertex_areas(mesh: Mesh) -> np.ndarray:

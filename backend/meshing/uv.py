@@ -11,6 +11,8 @@ GUTTER = 6  # pixels between charts
 _STRETCH = 0.3  # of 0 (isometric) to 1; UVAtlas cuts a chart that would need more. The default, 1/6, cuts faces in two.
 _APART = 10.0  # world units between parts, far more than a part is large
 _AXIS = (0.0, -0.08)  # x and z of the vertical axis that azimuths are taken around: the middle of the skull
+_FACE, _LEFT, _RIGHT, _NECK = range(4)
+_SCALE = np.array([1.3, 1.0, 1.0, 0.3], np.float32)  # of the parts, along each side
 _CROWN, _THROAT = 0.2, -0.25  # heights beyond which triangles are less and less part of the face
 _CROWN_SLOPE, _THROAT_SLOPE = np.radians(200.0), np.radians(400.0)  # radians of azimuth for a world unit of height
 
@@ -19,16 +21,19 @@ def unwrap(mesh: Mesh, texture_size: int) -> np.ndarray:
     """Per-corner UVs (F, 3, 2) float32 in [0, 1], origin at the texture's bottom left. The mesh must be manifold.
 
     Open3D works on partitions side by side, cut at the middle of the mesh's longest axis: through the mouth. So the
-    mesh is cut here before, into face, left side, right side and the cut of the neck, and the first three are laid out
-    in a row so far apart that Open3D's cuts fall between them. Within a part nothing moves, so its stretch is true.
+    mesh is cut here before, into face, left, right and the cut of the neck, and the first three are laid out in a row
+    so far apart that Open3D's cuts fall between them. Within a part nothing moves, so its stretch is the true one. The
+    face is laid out larger and the neck's cut smaller than they are, and get more and less of the texture.
     """
     part = _parts(mesh)
     order = np.argsort(part, kind="stable")
     # A vertex on the border of two parts becomes two vertices, so that the parts are not connected.
-    key = mesh.faces[order].astype(np.int64) * 4 + part[order, None]
+    key = mesh.faces[order].astype(np.int64) * (_NECK + 1) + part[order, None]
     corners, faces = np.unique(key, return_inverse=True)
-    vertices = mesh.vertices[corners // 4].copy()
-    vertices[:, 0] += np.array([0, _APART, 2 * _APART, 2 * _APART], np.float32)[corners % 4]
+    source, belongs = np.divmod(corners, _NECK + 1)
+    vertices = mesh.vertices[source].copy()
+    vertices *= _SCALE[belongs, None]
+    vertices[:, 0] += (_APART * np.minimum(belongs, _RIGHT)).astype(np.float32)
     tensor = o3d.t.geometry.TriangleMesh()
     tensor.vertex.positions = o3d.core.Tensor(vertices)
     tensor.triangle.indices = o3d.core.Tensor(faces.reshape(-1, 3).astype(np.int64))
@@ -40,16 +45,17 @@ def unwrap(mesh: Mesh, texture_size: int) -> np.ndarray:
 
 
 def _parts(mesh: Mesh) -> np.ndarray:
-    """(F,) 0 for the third of the triangles that is most in front, 1 and 2 for the sides, 3 for the neck's cut."""
+    """(F,) which part each triangle belongs to; the face is the third that is most in front."""
     corners = mesh.vertices[mesh.faces]
     centre = corners.mean(axis=1)
     azimuth = np.arctan2(centre[:, 0] - _AXIS[0], centre[:, 2] - _AXIS[1])
     away = np.abs(azimuth)
     away += _CROWN_SLOPE * np.maximum(centre[:, 1] - _CROWN, 0) + _THROAT_SLOPE * np.maximum(_THROAT - centre[:, 1], 0)
-    part = np.where(azimuth < 0, 1, 2)
+    part = np.where(azimuth < 0, _LEFT, _RIGHT)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lowest = corners[..., 1].max(axis=1) < mesh.vertices[:, 1].min() + 0.02
-    part[lowest & (normal[:, 1] < -0.7 * np.linalg.norm(normal, axis=1))] = 3
-    around = np.nonzero(part != 3)[0]
-    part[around[np.argsort(away[around], kind="stable")[: len(around) // 3]]] = 0
+    neck = lowest & (normal[:, 1] < -0.7 * np.linalg.norm(normal, axis=1))
+    around = np.nonzero(~neck)[0]
+    part[around[np.argsort(away[around], kind="stable")[: len(around) // 3]]] = _FACE
+    part[neck] = _NECK
     return part

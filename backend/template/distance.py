@@ -29,7 +29,7 @@ class DistanceGrid:
 
     origin: np.ndarray  # (3,) float64
     distance: torch.Tensor  # (X, Y, Z) float32, world units
-    skin: torch.Tensor  # (X, Y, Z, 5) float32: rest coordinates, scalp, openness; meaningful near the surface
+    skin: torch.Tensor  # (X, Y, Z, 5) float32: rest coordinates, scalp, openness; known within 2 nodes of the surface
 
     def sample_distance(self, points: torch.Tensor) -> torch.Tensor:
         """Trilinear signed distance (N,) at world points (N, 3); the border's value outside the grid."""
@@ -58,18 +58,17 @@ def measure_grid(solids: Solids) -> DistanceGrid:
     # A whole number of coarse cells along each axis.
     cells = np.ceil((high - low) / (SPACING * _COARSE)).astype(int)
     coarse_nodes = _nodes(low, cells + 1, SPACING * _COARSE)
-    coarse, coarse_skin = _measure(solids, coarse_nodes.reshape(-1, 3))
-    coarse = coarse.reshape(cells + 1)
+    coarse = _measure(solids, coarse_nodes.reshape(-1, 3))[0].reshape(cells + 1)
 
     shape = tuple(int(n) for n in cells * _COARSE + 1)
-    fields = np.concatenate([coarse[None], np.moveaxis(coarse_skin.reshape(*coarse.shape, 5), 3, 0)])
-    fine = F.interpolate(torch.from_numpy(fields)[None], size=shape, mode="trilinear", align_corners=True)[0]
-    distance, skin = fine[0].numpy(), np.moveaxis(fine[1:].numpy(), 0, 3).copy()
+    volume = torch.from_numpy(coarse)[None, None]
+    distance = F.interpolate(volume, size=shape, mode="trilinear", align_corners=True)[0, 0].numpy()
     # A distance changes by at most the way one goes: a node is nearer to the surface than the band only if its nearest
     # coarse node is nearer than the band plus the way between the two.
     upsampled = F.interpolate(torch.from_numpy(np.abs(coarse))[None, None], size=shape, mode="nearest-exact")
     near = upsampled[0, 0].numpy() - _way_to_coarse(shape) < _BAND
     index = np.stack(np.nonzero(near), axis=1)
+    skin = np.zeros((*shape, 5), np.float32)
     exact, exact_skin = _measure(solids, (low + index * SPACING).astype(np.float32))
     distance[tuple(index.T)] = exact
     skin[tuple(index.T)] = exact_skin

@@ -12,9 +12,11 @@ from .palette import Palette
 from .regions import strand_shade
 
 BETA = 0.01  # world units; scale of the Laplace distribution, the width of the shell in which density rises
-_POOL = 4  # nodes along the side of a cell whose extreme distances are kept
+_POOL = 2  # nodes along the side of a cell whose extreme distances are kept
 _STRAND_CONTRAST = 0.3  # of the unevenness seen in the photo's hair; the rest of it is shading and highlights
 _HAIRLINE_SHARPNESS, _HAIRLINE_NOISE = 1.6, 0.15
+# Where the scalp mask is less, not even the longest strand reaches.
+_HAIRLESS = 0.5 - (0.5 + 2.5 * _HAIRLINE_NOISE) / _HAIRLINE_SHARPNESS
 _CAVITY_SHADE = 0.6  # how much darker skin is where nothing of the sky is in sight, as photos show ears and nostrils
 
 
@@ -47,31 +49,42 @@ class TemplateField:
     def color(self, points: torch.Tensor) -> torch.Tensor:
         """(N, 3) sRGB-encoded in [0, 1]: skin, and hair where hair grows."""
         rest, scalp, openness = self._grid.sample_skin(points)
-        strands = strand_shade(rest).clamp(-2.5, 2.5)
+        shade = 1 - _CAVITY_SHADE * (1 - openness).clamp(0, 1)
+        color = torch.tensor(self._palette.skin, dtype=rest.dtype, device=rest.device) * shade[:, None]
+        hairy = torch.nonzero(scalp > _HAIRLESS)[:, 0]
+        strands = strand_shade(rest[hairy]).clamp(-2.5, 2.5)
         # Strands end at different heights: noise moves the hairline, not only its colour.
-        scalp = ((scalp - 0.5) * _HAIRLINE_SHARPNESS + _HAIRLINE_NOISE * strands + 0.5).clamp(0, 1)[:, None]
-        skin = torch.tensor(self._palette.skin, dtype=rest.dtype, device=rest.device)
+        grown = ((scalp[hairy] - 0.5) * _HAIRLINE_SHARPNESS + _HAIRLINE_NOISE * strands + 0.5).clamp(0, 1)[:, None]
         hair = torch.tensor(self._palette.hair, dtype=rest.dtype, device=rest.device)
         hair = hair * (1 + _STRAND_CONTRAST * self._palette.hair_unevenness * strands)[:, None]
-        skin = skin * (1 - _CAVITY_SHADE * (1 - openness).clamp(0, 1))[:, None]
-        return (skin + scalp * (hair - skin)).clamp(0, 1)
+        color[hairy] += grown * (hair - color[hairy])
+        return color.clamp(0, 1)
 
     def may_hold_surface(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         """For boxes (B, 3), (B, 3): False where all nodes that interpolation there can touch lie on one side."""
         origin = torch.as_tensor(self._grid.origin, dtype=low.dtype, device=low.device)
         size = torch.tensor(self._lowest.shape, device=low.device)
-        # Cell c of the pooled grid covers nodes 4c to 4c + 4; points outside the grid take the border's values.
+        # Cell c of the pooled grid covers nodes c * _POOL to (c + 1) * _POOL; points outside the grid take the border's values.
         first = ((low - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
         last = ((high - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
-        inside = torch.zeros(len(low), dtype=torch.bool, device=low.device)
-        outside = torch.zeros_like(inside)
-        reach = (last - first).max(dim=0).values + 1 if len(low) else size * 0
-        for offset in torch.cartesian_prod(*(torch.arange(int(n), device=low.device) for n in reach)):
-            cell = torch.minimum(first + offset, last)
-            where = cell.unbind(1)
-            inside |= self._lowest[where] <= 0
-            outside |= self._highest[where] >= 0
-        return inside & outside
+        if len(low) == 0:
+            return torch.zeros(0, dtype=torch.bool, device=low.device)
+        # One window that is wide enough for the widest of the boxes serves them all.
+        window = ((last - first).max(dim=0).values + 1).tolist()
+        lowest = -_window_max(-self._lowest, window)[first.unbind(1)]
+        highest = _window_max(self._highest, window)[first.unbind(1)]
+        return (lowest <= 0) & (highest >= 0)
+
+
+def _window_max(values: torch.Tensor, window: list[int]) -> torch.Tensor:
+    """Greatest of ``values`` (X, Y, Z) over the window that begins at each cell, as far as there are cells."""
+    pad = [extra for size in reversed(window) for extra in (0, size - 1)]
+    values = F.pad(values[None, None], pad, value=-torch.inf)
+    for axis, size in enumerate(window):  # a box's maximum, one axis after the other
+        kernel = [1, 1, 1]
+        kernel[axis] = size
+        values = F.max_pool3d(values, kernel, stride=1)
+    return values[0, 0]
 
 
 def _extremes(distance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
