@@ -286,6 +286,8 @@ class _BatchClock:
 
     def __call__(self, progress: Progress) -> None:
         """Told by the journey of one photo."""
+        if progress.fraction == 1.0:  # the outcome itself says that this photo is done
+            return
         left = progress.seconds_left
         waiting = self._total - self._done - 1
         if waiting and self._worked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TextIO
@@ -23,8 +24,14 @@ class Bar:
         if self._stream.isatty():
             from tqdm import tqdm
 
+            wide = _width(self._stream) > 0
             self._bar = tqdm(
-                total=100, file=self._stream, leave=False, bar_format="{percentage:3.0f}%|{bar:30}| {desc}", miniters=0
+                total=100,
+                file=self._stream,
+                leave=False,
+                bar_format="{percentage:3.0f}%|{bar:30}| {desc}",
+                dynamic_ncols=wide,
+                ncols=None if wide else 80,
             )
 
     def __call__(self, progress: Progress) -> None:
@@ -55,6 +62,14 @@ class Bar:
         """Take the bar away, so that what follows stands on a clean line."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of the terminal; 0 where it does not tell (tqdm would then show nothing)."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
 
 
 def time_left(seconds: float) -> str:
