@@ -135,7 +135,8 @@ if ! has_torch; then
 fi
 
 say "installing headstitch and what it needs"
-if [ "$dev" = yes ]; then pip install $quiet --editable '.[dev]'; else pip install $quiet --editable .; fi
+what=. && [ "$dev" = no ] || what='.[dev]'
+PYTHONWARNINGS=ignore pip install $quiet --editable "$what" # setuptools warns of every editable install
 
 get_validator
 
