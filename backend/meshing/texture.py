@@ -9,7 +9,7 @@ import numpy as np
 import open3d as o3d
 import torch
 from scipy.sparse import coo_array, csr_array, diags_array
-from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import cg
 
 from ..camera import Camera
@@ -23,8 +23,8 @@ _GRAZING, _FACING = 0.25, 0.55  # cosines between which the photo's weight rises
 _MATTE_SURE = 0.9  # the matte must be at least this, also _MATTE_RIM away, or the background would bleed in
 _MATTE_RIM = 0.008  # crop widths
 _FEATHER = 0.035  # world units (1.5 cm) over which the photo fades in from its border
-_SMALL_GAP = 0.012  # square world units; an unseen spot smaller than that is a fold amid what the photo sees ...
-_NEAR = 0.04  # ... if what hides it is no farther in front than this, world units
+_FOLD = 0.02  # world units; an unseen gap amid what the photo sees is a fold if it is narrower than twice this ...
+_NEAR = 0.03  # ... and what hides it is no farther in front than this
 _OVERHUNG_BARE, _OVERHUNG_FADED = 0.015, 0.06  # the fade-in beside what something far in front hides: its edge may err
 _CUT_BARE, _CUT_FADED = 0.02, 0.11  # world units above the cut through the neck over which collars fade out
 _REACH = 0.10  # world units over which the photo's colour pulls the field's along
@@ -88,14 +88,12 @@ def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarra
     cover = _cover(mesh, to_camera)
     trusted = (cosine > _GRAZING) & np.isinf(cover) & (matte > _MATTE_SURE)
 
-    # Small unseen spots (nostrils, between the lips, under the lids) look best with what the photo shows before them.
-    spot, area = _spots(mesh, graph, ~trusted)
+    # Folds amid what the photo sees (nostrils, between the lips, under the lids) look best with what it shows there.
     overhung = np.isfinite(cover) & (cover > _NEAR)
-    deep = np.bincount(spot, overhung) > 0.3 * np.bincount(spot)
-    small = ~trusted & (area[spot] < _SMALL_GAP) & ~deep[spot] & (matte > _MATTE_SURE)
-    trusted |= small
+    folds = _closing(graph, trusted & (cosine > _FACING), _FOLD) & ~trusted & ~overhung & (matte > _MATTE_SURE)
+    trusted |= folds
     feather = _rise(graph, ~trusted, 0.0, _FEATHER) * _rise(graph, overhung, _OVERHUNG_BARE, _OVERHUNG_FADED)
-    facing = np.where(small, 1.0, _smooth_step((cosine - _GRAZING) / (_FACING - _GRAZING)))
+    facing = np.where(folds, 1.0, _smooth_step((cosine - _GRAZING) / (_FACING - _GRAZING)))
     above_cut = (mesh.vertices[:, 1] - mesh.vertices[:, 1].min() - _CUT_BARE) / (_CUT_FADED - _CUT_BARE)
     weight = feather * facing * _smooth_step(above_cut) * trusted
     return weight.astype(np.float32)
@@ -122,11 +120,10 @@ def _rise(graph: csr_array, border: np.ndarray, start: float, end: float) -> np.
     return _smooth_step((way.clip(max=end) - start) / (end - start))
 
 
-def _spots(mesh: Mesh, graph: csr_array, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected spots of the vertices where ``inside``: label (V,) and the area of each label, square world units."""
-    both = graph.multiply(inside[:, None]).multiply(inside[None, :])
-    _, label = connected_components(csr_array(both), directed=False)
-    return label, np.bincount(label, _vertex_areas(mesh))
+def _closing(graph: csr_array, inside: np.ndarray, reach: float) -> np.ndarray:
+    """(V,) ``inside`` closed along the surface: with the gaps narrower than twice ``reach`` world units filled."""
+    grown = _rise(graph, inside, 0.0, reach) < 1
+    return _rise(graph, ~grown, 0.0, reach) >= 1
 
 
 def _correction(mesh: Mesh, graph: csr_array, weight: np.ndarray, difference: np.ndarray) -> np.ndarray:

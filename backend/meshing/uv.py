@@ -41,6 +41,16 @@ def unwrap(mesh: Mesh, texture_size: int) -> np.ndarray:
         tensor.compute_uvatlas(texture_size, float(GUTTER), _STRETCH, parallel_partitions=2)
     uvs = np.empty((len(mesh.faces), 3, 2), np.float32)
     uvs[order] = tensor.triangle.texture_uvs.numpy()
+    return _upright(uvs, mesh, part == _FACE)
+
+
+def _upright(uvs: np.ndarray, mesh: Mesh, face: np.ndarray) -> np.ndarray:
+    """The atlas turned by a multiple of 90 degrees so that the face, as near as can be, stands upright."""
+    height = mesh.vertices[mesh.faces[face], 1]
+    up = ((uvs[face] - uvs[face].mean(axis=(0, 1))) * (height - height.mean())[..., None]).sum(axis=(0, 1))
+    quarters = int(np.round(np.arctan2(up[0], up[1]) / (np.pi / 2)))
+    for _ in range(quarters % 4):
+        uvs = np.stack([1 - uvs[..., 1], uvs[..., 0]], axis=2)
     return uvs
 
 

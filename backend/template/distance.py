@@ -69,6 +69,7 @@ def measure_grid(solids: Solids) -> DistanceGrid:
     near = upsampled[0, 0].numpy() - _way_to_coarse(shape) < _BAND
     index = np.stack(np.nonzero(near), axis=1)
     skin = np.zeros((*shape, 5), np.float32)
+    skin[..., 4] = 1.0  # the cut through the neck, which is no skin, is not dark
     exact, exact_skin = _measure(solids, (low + index * SPACING).astype(np.float32))
     distance[tuple(index.T)] = exact
     skin[tuple(index.T)] = exact_skin

@@ -64,7 +64,7 @@ class TemplateField:
         """For boxes (B, 3), (B, 3): False where all nodes that interpolation there can touch lie on one side."""
         origin = torch.as_tensor(self._grid.origin, dtype=low.dtype, device=low.device)
         size = torch.tensor(self._lowest.shape, device=low.device)
-        # Cell c of the pooled grid covers nodes c * _POOL to (c + 1) * _POOL; points outside the grid take the border's values.
+        # Cell c of the pooled grid covers nodes c * _POOL to (c + 1) * _POOL; beyond the grid its border counts.
         first = ((low - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
         last = ((high - origin) / SPACING / _POOL).floor().long().clamp(torch.zeros_like(size), size - 1)
         if len(low) == 0:
