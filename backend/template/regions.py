@@ -69,7 +69,8 @@ def _strand_noise() -> np.ndarray:
         step = 2048 // across + 1
         size = (512, step * cells.shape[3])
         smooth = F.interpolate(cells, size=size, mode="bicubic", align_corners=True)[0, 0].numpy()
-        at = np.linspace(2 * step, smooth.shape[1] - 3 * step, 2048)
+        # From the third cell to its copy: one period, in columns of ``smooth``.
+        at = np.linspace(2, 2 + across, 2048) * (size[1] - 1) / (cells.shape[3] - 1)
         low = at.astype(int)
         total += weight * (smooth[:, low] + (at - low) * (smooth[:, low + 1] - smooth[:, low]))
     return ((total - total.mean()) / total.std()).astype(np.float32)
