@@ -30,8 +30,9 @@ class Lattice:
 def sample_lattice(field: HeadField, resolution: int, *, skip: bool = True) -> Lattice:
     """Sample ``field`` with ``resolution`` nodes along the longest side of its box and cubic cells.
 
-    A block is skipped when the field says that it and the cells up to the next block hold no surface; its nodes then
-    all get the density of its centre, which lies on the right side of the level. ``skip=False`` asks about every node.
+    A block is skipped when the field says that it and the cells between it and its neighbours hold no surface; its
+    nodes then all get the density of its centre, which lies on the right side of the level, and no edge that crosses
+    the level ends in them. ``skip=False`` asks about every node.
     """
     low, high = np.array(field.box.low), np.array(field.box.high)
     spacing = float((high - low).max()) / (resolution - 1)
@@ -42,7 +43,7 @@ def sample_lattice(field: HeadField, resolution: int, *, skip: bool = True) -> L
     origin = torch.as_tensor(low, dtype=torch.float32, device=field.device)
     block_low = origin + spacing * first
     if skip:
-        held = field.may_hold_surface(block_low, block_low + spacing * BLOCK)
+        held = field.may_hold_surface(block_low - spacing, block_low + spacing * BLOCK)
     else:
         held = torch.ones(len(first), dtype=torch.bool, device=field.device)
 
