@@ -71,15 +71,16 @@ def keep_head(mesh: Mesh) -> tuple[Mesh, int]:
     order = np.argsort(-areas)
     largest = order[0]
     keep = [largest]
-    scene = None
+    kept = None
     for piece in order[1:]:
         if areas[piece] < _KEEP_AREA * areas[largest]:
             break
-        if scene is None:
-            scene = _scene(_select(mesh, label == largest))
+        if kept is None:
+            kept = _scene(_select(mesh, np.isin(label, keep)))
         first = mesh.vertices[mesh.faces[np.argmax(label == piece), 0]]
-        if scene.compute_occupancy(o3d.core.Tensor(first[None])).numpy()[0] == 0:
+        if kept.compute_occupancy(o3d.core.Tensor(first[None])).numpy()[0] == 0:
             keep.append(piece)
+            kept = None  # the next piece may lie inside this one
     return _select(mesh, np.isin(label, keep)), len(areas) - len(keep)
 
 
