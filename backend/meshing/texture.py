@@ -57,15 +57,15 @@ def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait:
     smooth_photo = _photo_color(image, portrait.camera, mesh.vertices, blurred=True)
     correction = _correction(mesh, graph, seen, smooth_photo - base)
 
-    texels = rasterise(corner_uvs, size)
-    weight = texels.gather(mesh.faces, seen)
-    points = texels.gather(mesh.faces, mesh.vertices)
+    texels = rasterise(mesh.faces, corner_uvs, size)
+    gathered = texels.gather(np.concatenate([mesh.vertices, correction, seen[:, None]], axis=1))
+    points, weight = gathered[:, :3], gathered[:, 6]
     color = np.zeros((len(points), 3), np.float32)
     part = np.nonzero(weight < 1)[0]
-    color[part] = _field_color(field, points[part]) + texels.gather(mesh.faces, correction)[part]
+    color[part] = _field_color(field, points[part]) + gathered[part, 3:6]
     part = np.nonzero(weight > 0)[0]
-    share = weight[part, None]
-    color[part] += share * (_photo_color(image, portrait.camera, points[part]) - color[part])
+    photo = _photo_color(image, portrait.camera, points[part])
+    color[part] += weight[part, None] * (photo - color[part])
 
     texture = np.zeros((size, size, 3), np.float32)
     texture[texels.row, texels.column] = color.clip(0, 1)
