@@ -26,7 +26,7 @@ HEAVY = {"cv2", "mcubes", "mediapipe", "numpy", "open3d", "PIL", "scipy", "torch
 # The floors of backend/, lowest first; a module imports only from its own folder and from floors below.
 FLOORS = (
     {"errors"},
-    {"options", "progress", "camera", "protocol"},
+    {"options", "progress", "camera", "geometry", "protocol"},
     {"system", "terminal", "field"},
     {"portrait"},
     {"template"},

@@ -34,7 +34,7 @@ def rasterise(faces: np.ndarray, corner_uvs: np.ndarray, size: int) -> Texels:
     fixed = np.round(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     owner = np.zeros((size, size), np.int32)
     for number, triangle in enumerate(fixed, start=1):
-        cv2.fillConvexPoly(owner, triangle, number, cv2.LINE_8, _SUBPIXEL_BITS)
+        cv2.fillConvexPoly(owner, triangle, (number,), cv2.LINE_8, _SUBPIXEL_BITS)
     row, column = np.nonzero(owner)
     face = owner[row, column] - 1
     # Barycentric weights are affine in the texel's place: weight = constant + per column * column + per row * row.

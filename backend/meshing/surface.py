@@ -5,12 +5,12 @@ from __future__ import annotations
 import fast_simplification
 import mcubes
 import numpy as np
-import open3d as o3d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import HeadstitchError
 from ..field import HeadField
+from ..geometry import as_tensor, legacy_mesh, make_scene
 from ..options import Options
 from .lattice import Lattice, sample_lattice
 from .mesh import Mesh, SurfaceReport
@@ -76,9 +76,9 @@ def keep_head(mesh: Mesh) -> tuple[Mesh, int]:
         if areas[piece] < _KEEP_AREA * areas[largest]:
             break
         if kept is None:
-            kept = _scene(_select(mesh, np.isin(label, keep)))
+            kept = make_scene(mesh.vertices, mesh.faces[np.isin(label, keep)])
         first = mesh.vertices[mesh.faces[np.argmax(label == piece), 0]]
-        if kept.compute_occupancy(o3d.core.Tensor(first[None])).numpy()[0] == 0:
+        if kept.compute_occupancy(as_tensor(first[None])).numpy()[0] == 0:
             keep.append(piece)
             kept = None  # the next piece may lie inside this one
     return _select(mesh, np.isin(label, keep)), len(areas) - len(keep)
@@ -88,7 +88,7 @@ def smoothen(mesh: Mesh, rounds: int, fixed: np.ndarray | None = None) -> Mesh:
     """Taubin smoothing, which does not shrink; vertices where ``fixed`` (V,) is True stay where they are."""
     if rounds == 0:
         return mesh
-    legacy = _to_open3d(mesh).filter_smooth_taubin(rounds, _TAUBIN_SHRINK, _TAUBIN_GROW)
+    legacy = legacy_mesh(mesh.vertices, mesh.faces).filter_smooth_taubin(rounds, _TAUBIN_SHRINK, _TAUBIN_GROW)
     vertices = np.asarray(legacy.vertices).astype(np.float32)
     if fixed is not None:
         vertices[fixed] = mesh.vertices[fixed]
@@ -105,8 +105,9 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
         return mesh
     vertices, triangles = mesh.vertices, mesh.faces
     if len(triangles) > 3 * faces:
-        vertices, triangles = fast_simplification.simplify(vertices, triangles, target_count=2 * faces, agg=1)
-    legacy = _to_open3d(Mesh(vertices, triangles)).simplify_quadric_decimation(faces)
+        halved = fast_simplification.simplify(vertices, triangles, target_count=2 * faces, agg=1)
+        vertices, triangles = halved[0], halved[1]
+    legacy = legacy_mesh(vertices, triangles).simplify_quadric_decimation(faces)
     legacy.remove_degenerate_triangles().remove_duplicated_triangles()
     faces_left = np.asarray(legacy.triangles).astype(np.int32)
     return _compact(np.asarray(legacy.vertices).astype(np.float32), faces_left)
@@ -191,15 +192,3 @@ def _compact(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     used = np.zeros(len(vertices), bool)
     used[faces] = True
     return Mesh(vertices[used], (np.cumsum(used) - 1)[faces].astype(np.int32))
-
-
-def _scene(mesh: Mesh) -> o3d.t.geometry.RaycastingScene:
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
-    return scene
-
-
-def _to_open3d(mesh: Mesh) -> o3d.geometry.TriangleMesh:
-    return o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(mesh.vertices.astype(np.float64)), o3d.utility.Vector3iVector(mesh.faces)
-    )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import open3d as o3d
 import torch
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
@@ -14,6 +13,7 @@ from scipy.sparse.linalg import cg
 
 from ..camera import Camera
 from ..field import HeadField
+from ..geometry import as_tensor, make_scene
 from ..portrait.crop import warp
 from ..portrait.portrait import Portrait
 from .atlas import fill_gaps, rasterise
@@ -101,11 +101,10 @@ def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarra
 
 def _cover(mesh: Mesh, to_camera: np.ndarray) -> np.ndarray:
     """(V,) distance to what stands between vertex and camera, or before a neighbour; infinite where nothing does."""
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32)))
+    scene = make_scene(mesh.vertices, mesh.faces)
     start = mesh.vertices + 2e-3 * to_camera  # a start on the surface would hit the surface itself
     rays = np.concatenate([start, to_camera], axis=1).astype(np.float32)
-    cover = scene.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
+    cover = scene.cast_rays(as_tensor(rays))["t_hit"].numpy()
     spread = cover.copy()
     for corner in range(3):
         np.minimum.at(spread, mesh.faces[:, corner], cover[mesh.faces].min(axis=1))
@@ -179,7 +178,7 @@ def _look_up(image: np.ndarray, where: np.ndarray, interpolation: int = cv2.INTE
     result = []
     for start in range(0, rows, 8192):
         part = maps[start : start + 8192]
-        result.append(cv2.remap(image, part, None, interpolation, borderMode=cv2.BORDER_REPLICATE))
+        result.append(cv2.remap(image, part[..., 0], part[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE))
     values = np.concatenate(result) if result else np.zeros((0, columns, *image.shape[2:]))
     return values.reshape(rows * columns, *image.shape[2:])[: len(pixels)].astype(np.float32)
 

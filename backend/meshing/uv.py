@@ -7,6 +7,7 @@ import open3d as o3d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..geometry import tensor_mesh
 from .mesh import Mesh
 
 GUTTER = 6  # pixels between charts
@@ -37,9 +38,7 @@ def unwrap(mesh: Mesh, texture_size: int) -> np.ndarray:
     vertices = mesh.vertices[source].copy()
     vertices *= _SCALE[belongs, None]
     vertices[:, 0] += _PLACE[belongs]
-    tensor = o3d.t.geometry.TriangleMesh()
-    tensor.vertex.positions = o3d.core.Tensor(vertices)
-    tensor.triangle.indices = o3d.core.Tensor(faces.reshape(-1, 3).astype(np.int64))
+    tensor = tensor_mesh(vertices, faces.reshape(-1, 3))
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
         tensor.compute_uvatlas(texture_size, float(GUTTER), _STRETCH, parallel_partitions=2)
     uvs = np.empty((len(mesh.faces), 3, 2), np.float32)
@@ -94,8 +93,8 @@ def _without_specks(part: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     largest = [np.argmax(np.where(of_piece == number, size, 0)) for number in np.unique(part)]
     across = piece[np.concatenate([pairs, pairs[:, ::-1]])]
     across = across[across[:, 0] != across[:, 1]]
-    votes = np.zeros((len(size), _NECK + 1))
-    np.add.at(votes, (across[:, 0], of_piece[across[:, 1]]), 1)
+    ballots = across[:, 0] * (_NECK + 1) + of_piece[across[:, 1]]
+    votes = np.bincount(ballots, minlength=len(size) * (_NECK + 1)).reshape(len(size), -1)
     speck = ~np.isin(np.arange(len(size)), largest) & (votes.sum(axis=1) > 0)
     of_piece[speck] = votes[speck].argmax(axis=1)
     return of_piece[piece]

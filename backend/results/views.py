@@ -11,10 +11,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import open3d as o3d
 
 from ..camera import RADIUS, Camera
 from ..errors import ResultsError
+from ..geometry import as_tensor, make_scene
 from ..meshing.mesh import Mesh, TexturedMesh, vertex_normals
 
 Look = Literal["albedo", "lit", "clay", "normals"]
@@ -71,11 +71,7 @@ class Viewer:
         self._normals = vertex_normals(self.mesh)
         self._levels = [] if self._textured is None else [np.ascontiguousarray(self._textured.albedo)]
         self._texels = 0.0 if self._textured is None else texels_per_unit(self._textured)
-        self._scene = o3d.t.geometry.RaycastingScene()
-        self._scene.add_triangles(
-            o3d.core.Tensor.from_numpy(self._vertices),
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(self.mesh.faces, np.uint32)),
-        )
+        self._scene = make_scene(self._vertices, self.mesh.faces)
 
     def render(
         self,
@@ -143,7 +139,7 @@ class Viewer:
         rays = np.empty((len(row), len(column), 6), np.float32)
         rays[..., :3] = camera.position
         rays[..., 3:] = pixels @ camera.cam2world[:3, :3].T
-        answer = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays))
+        answer = self._scene.cast_rays(as_tensor(rays))
         depth = answer["t_hit"].numpy()
         hit = np.isfinite(depth)
         second = answer["primitive_uvs"].numpy()[hit]

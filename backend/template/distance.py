@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import open3d as o3d
 import torch
 import torch.nn.functional as F
 
+from ..geometry import as_tensor, make_scene
 from .solid import Solids
 
 SPACING = 0.004  # world units between nodes (1.7 mm)
@@ -93,24 +93,23 @@ def _way_to_coarse(shape: tuple[int, ...]) -> np.ndarray:
 
 def _measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Exact signed distance (N,) to the union and the attributes (N, 5) of the nearest skin."""
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(solids.body)
-    query = o3d.core.Tensor(points)
+    corners = solids.body.triangle.indices.numpy()
+    scene = make_scene(solids.body.vertex.positions.numpy(), corners)
+    query = as_tensor(points)
     nearest = scene.compute_closest_points(query)
     distance = np.linalg.norm(nearest["points"].numpy() - points, axis=1)
     distance *= 1.0 - 2.0 * scene.compute_occupancy(query).numpy()
-    corners = solids.body.triangle.indices.numpy()[nearest["primitive_ids"].numpy().astype(np.int64)]
+    corners = corners[nearest["primitive_ids"].numpy().astype(np.int64)]
     u, v = nearest["primitive_uvs"].numpy().T
     weights = np.stack([1 - u - v, u, v], axis=1)
     attributes = np.concatenate([solids.skin.rest, solids.skin.scalp[:, None], solids.skin.openness[:, None]], axis=1)
-    skin = sum(weights[:, corner, None] * attributes[corners[:, corner]] for corner in range(3))
+    skin = np.einsum("nk,nkc->nc", weights, attributes[corners])
     for part in solids.inner:
         box = part.get_axis_aligned_bounding_box()
         low, high = box.min_bound.numpy() - _FAR_INNER, box.max_bound.numpy() + _FAR_INNER
         close = ((points > low) & (points < high)).all(axis=1)
-        inner = o3d.t.geometry.RaycastingScene()
-        inner.add_triangles(part)
-        distance[close] = np.minimum(distance[close], inner.compute_signed_distance(points[close]).numpy())
+        inner = make_scene(part.vertex.positions.numpy(), part.triangle.indices.numpy())
+        distance[close] = np.minimum(distance[close], inner.compute_signed_distance(as_tensor(points[close])).numpy())
     return distance.astype(np.float32), skin.astype(np.float32)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import open3d as o3d
 
+from ..geometry import as_tensor, make_scene
 from ..portrait.portrait import Portrait
 from .solid import Solids
 
@@ -34,12 +34,12 @@ def measure_palette(solids: Solids, portrait: Portrait) -> Palette:
     """
     image = cv2.resize(portrait.image, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     matte = cv2.resize(portrait.matte, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(solids.body)
+    faces = solids.body.triangle.indices.numpy()
+    scene = make_scene(solids.body.vertex.positions.numpy(), faces)
     rays = portrait.camera.rays(_SIZE)
-    answer = scene.cast_rays(o3d.core.Tensor(rays))
+    answer = scene.cast_rays(as_tensor(rays))
     hit = np.isfinite(answer["t_hit"].numpy())
-    corners = solids.body.triangle.indices.numpy()[np.where(hit, answer["primitive_ids"].numpy(), 0).astype(np.int64)]
+    corners = faces[np.where(hit, answer["primitive_ids"].numpy(), 0).astype(np.int64)]
     u, v = np.moveaxis(answer["primitive_uvs"].numpy(), 2, 0)
     weights = np.stack([1 - u - v, u, v], axis=2)
     rest = np.einsum("hwk,hwkc->hwc", weights, solids.skin.rest[corners])

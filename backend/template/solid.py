@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull
 
+from ..geometry import legacy_mesh, tensor_mesh
 from .morphable import MorphableHead, load_morphable
 from .pack import load_pack
 from .regions import scalp_mask
@@ -100,18 +101,13 @@ def skin() -> Skin:
 
 def _as_mesh(vertices: np.ndarray, faces: np.ndarray) -> o3d.t.geometry.TriangleMesh:
     used, faces = np.unique(faces, return_inverse=True)
-    mesh = o3d.t.geometry.TriangleMesh()
-    mesh.vertex.positions = o3d.core.Tensor(vertices[used].astype(np.float32))
-    mesh.triangle.indices = o3d.core.Tensor(faces.reshape(-1, 3).astype(np.int32))
-    return mesh
+    return tensor_mesh(vertices[used], faces.reshape(-1, 3))
 
 
 def _subdivided(vertices: np.ndarray, faces: np.ndarray) -> o3d.t.geometry.TriangleMesh:
     """One round of Loop subdivision: the base mesh's facets would show."""
     used, faces = np.unique(faces, return_inverse=True)
-    mesh = o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(vertices[used]), o3d.utility.Vector3iVector(faces.reshape(-1, 3).astype(np.int32))
-    )
+    mesh = legacy_mesh(vertices[used], faces.reshape(-1, 3))
     return o3d.t.geometry.TriangleMesh.from_legacy(mesh.subdivide_loop(1))
 
 
