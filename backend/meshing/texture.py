@@ -84,7 +84,8 @@ def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarra
     size = portrait.matte.shape[0]
     rim = 2 * round(_MATTE_RIM * size) + 1
     sure = cv2.erode(portrait.matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
-    matte = _look_up(sure, camera.project(mesh.vertices)[:, :2])
+    # Also around each vertex: a triangle that reaches out of the matte would take the background in.
+    matte = _least_around(mesh, _look_up(sure, camera.project(mesh.vertices)[:, :2]))
     cover = _cover(mesh, to_camera)
     trusted = (cosine > _GRAZING) & np.isinf(cover) & (matte > _MATTE_SURE)
 
@@ -105,10 +106,15 @@ def _cover(mesh: Mesh, to_camera: np.ndarray) -> np.ndarray:
     start = mesh.vertices + 2e-3 * to_camera  # a start on the surface would hit the surface itself
     rays = np.concatenate([start, to_camera], axis=1).astype(np.float32)
     cover = scene.cast_rays(as_tensor(rays))["t_hit"].numpy()
-    spread = cover.copy()
+    return _least_around(mesh, cover)
+
+
+def _least_around(mesh: Mesh, values: np.ndarray) -> np.ndarray:
+    """(V,) the least of ``values`` (V,) over each vertex and its neighbours."""
+    least = values.copy()
     for corner in range(3):
-        np.minimum.at(spread, mesh.faces[:, corner], cover[mesh.faces].min(axis=1))
-    return spread
+        np.minimum.at(least, mesh.faces[:, corner], values[mesh.faces].min(axis=1))
+    return least
 
 
 def _rise(graph: csr_array, border: np.ndarray, start: float, end: float) -> np.ndarray:
