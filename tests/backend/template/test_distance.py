@@ -115,7 +115,7 @@ def test_skin_near_a_vertex_is_the_vertex_own(known_grid, known_solids):
     for values, own in ((scalp, known_solids.skin.scalp), (openness, known_solids.skin.openness)):
         assert values.min() >= -1e-6  # a trilinear mean of values in [0, 1], rounded
         assert values.max() <= 1 + 1e-6
-        assert np.corrcoef(values.numpy(), own[chosen])[0, 1] > 0.9
+        assert np.median(np.abs(values.numpy() - own[chosen])) < 0.03
 
 
 def test_a_grid_moves_whole(known_grid):
