@@ -37,18 +37,18 @@ def rasterise(faces: np.ndarray, corner_uvs: np.ndarray, size: int) -> Texels:
         cv2.fillConvexPoly(owner, triangle, (number,), cv2.LINE_8, _SUBPIXEL_BITS)
     row, column = np.nonzero(owner)
     face = owner[row, column] - 1
-    # Barycentric weights are affine in the texel's place: weight = constant + per column * column + per row * row.
-    x, y = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    edge_x, edge_y = np.roll(x, -2, axis=1) - np.roll(x, -1, axis=1), np.roll(y, -2, axis=1) - np.roll(y, -1, axis=1)
-    twice_area = edge_x[:, 2] * edge_y[:, 0] - edge_y[:, 2] * edge_x[:, 0]
-    scale = 1 / np.where(np.abs(twice_area) < 1e-6, np.inf, twice_area)[:, None]
-    per_column, per_row = -edge_y * scale, edge_x * scale
-    constant = -(per_column * np.roll(x, -1, axis=1) + per_row * np.roll(y, -1, axis=1))
-    constant[scale[:, 0] == 0] = 1 / 3  # a triangle without area: its middle
-    affine = np.concatenate([constant, per_column, per_row], axis=1)
-    terms = torch.from_numpy(affine)[torch.from_numpy(face)].numpy()
-    weights = terms[:, :3] + terms[:, 3:6] * column[:, None] + terms[:, 6:] * row[:, None]
-    weights = weights.astype(np.float32).clip(-0.5, 1.5)
+    # Weights are affine: that of one of the first two corners is gradient . (texel - last corner).
+    last = pixels[:, 2]
+    first, second = (pixels[:, :2] - last[:, None]).transpose(1, 0, 2)
+    area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    scale = 1 / np.where(np.abs(area) < 1e-6, np.inf, area)[:, None]  # a triangle without area shows its last corner
+    gradients = [second[:, 1:] * scale, -second[:, :1] * scale, -first[:, 1:] * scale, first[:, :1] * scale]
+    per_face = torch.from_numpy(np.concatenate([last, *gradients], axis=1).astype(np.float32))
+    terms = per_face[torch.from_numpy(face)].numpy()
+    x, y = column.astype(np.float32) - terms[:, 0], row.astype(np.float32) - terms[:, 1]
+    one, two = x * terms[:, 2] + y * terms[:, 3], x * terms[:, 4] + y * terms[:, 5]
+    # On a chart's rim a texel's centre may lie outside of its triangle, but no farther than the next one.
+    weights = np.stack([one, two, 1 - one - two], axis=1).clip(-0.5, 1.5)
     weights /= weights.sum(axis=1, keepdims=True)
     return Texels(row, column, faces[face].astype(np.int64), weights)
 
