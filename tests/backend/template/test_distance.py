@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from headstitch.backend.template.distance import FLOOR, SPACING
+from headstitch.backend.template.distance import _COARSE, FLOOR, SPACING
 
 EXACT_BAND = 2 * SPACING
 
@@ -38,12 +38,12 @@ def test_nodes_farther_away_err_less_than_their_distance_to_the_band(near):
 
 
 def test_distance_changes_by_no_more_than_the_way_gone(known_grid):
-    """A single wrong sign would jump by twice the distance. Every 4th node is exact, and all of them in the band."""
+    """A single wrong sign would jump by twice the distance. Every coarse node is exact, and all of them in the band."""
     values = known_grid.distance.numpy()
-    exact = values[::4, ::4, ::4]
+    exact = values[::_COARSE, ::_COARSE, ::_COARSE]
     band = np.abs(values) < EXACT_BAND
     for axis in range(3):
-        assert np.abs(np.diff(exact, axis=axis)).max() <= 4 * SPACING + 1e-5
+        assert np.abs(np.diff(exact, axis=axis)).max() <= _COARSE * SPACING + 1e-5
         last, first = (np.moveaxis(band, axis, 0)[part] for part in (slice(1, None), slice(None, -1)))
         change = np.moveaxis(np.abs(np.diff(values, axis=axis)), axis, 0)
         assert change[last & first].max() <= SPACING + 1e-5
