@@ -1,1 +1,1 @@
-"""From any photo to a Portrait: an aligned crop, its matte, landmarks and camera. The way in is ``make.make_portrait``."""
+"""From any photo to a Portrait: a crop with matte, landmarks and camera. The way in is ``make.make_portrait``."""

@@ -23,7 +23,11 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """A face, aligned as PanoHead expects it."""
+    """A face, aligned as PanoHead expects it.
+
+    With a camera given by hand, ``landmarks`` may be NaN throughout: a profile or the back of a head has none, and
+    landmarks that contradict the given camera are not this face's. The template then keeps its average shape.
+    """
 
     photo: np.ndarray  # (H, W, 3) uint8 sRGB, upright
     crop: Crop
