@@ -12,6 +12,8 @@ import numpy as np
 
 from .portrait import Crop
 
+_TOLERATED = 0.2  # a crop barely larger than its picture is sampled once a pixel: four times the work would not show
+
 
 def crop_to_photo(crop: Crop) -> np.ndarray:
     """(2, 3) affine matrix from crop widths to pixels of the photo."""
@@ -56,7 +58,7 @@ def warp(photo: np.ndarray, crop: Crop, size: int, border: int = cv2.BORDER_REFL
         photo, crop = _shrunk(photo, crop, shrink)
         step = crop.side / size
     # Sample no coarser than the photo's own pixels, then average: a box filter over each pixel of the result.
-    fine = max(1, int(np.ceil(step - 1e-9)))
+    fine = max(1, int(np.ceil(step - _TOLERATED)))
     matrix = crop_to_photo(crop) / np.array([size * fine, size * fine, 1.0])
     # OpenCV counts from pixel centres: x_cv = x - 0.5 on both sides
     matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
@@ -69,7 +71,11 @@ def warp(photo: np.ndarray, crop: Crop, size: int, border: int = cv2.BORDER_REFL
 
 def coverage(shape: tuple[int, ...], crop: Crop, size: int) -> np.ndarray:
     """(size, size) float32: 1 where the crop shows the photo, whose shape begins (H, W), and 0 outside of it."""
-    return warp(np.ones(shape[:2], np.float32), crop, size, border=cv2.BORDER_CONSTANT).clip(0, 1)
+    height, width = shape[:2]
+    at = (np.arange(size) + 0.5) / size
+    points = to_photo(np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2), crop)
+    depth = np.concatenate([points, [width, height] - points], axis=1).min(axis=1) / (crop.side / size)
+    return np.clip(depth + 0.5, 0, 1).reshape(size, size).astype(np.float32)
 
 
 def _shrunk(photo: np.ndarray, crop: Crop, shrink: int) -> tuple[np.ndarray, Crop]:

@@ -10,20 +10,24 @@ from ..camera import Camera
 from ..errors import FaceError, OptionError
 from ..options import Options
 from .crop import coverage, to_crop, to_photo, warp
-from .faces import Face, central_mesh, find_faces
+from .faces import Face, central_mesh, find_faces, unsteadiness
 from .image import Photo, load_photo
 from .matte import make_matte
 from .portrait import SIZE, Crop, Portrait
 from .pose import fit_camera, fit_crop, fit_similarity
 
 SMALL_FACE = 64  # pixels of the photo; a narrower face has too little detail for a texture
-# FaceMesh hardly answers beyond a yaw of 70 degrees, and what it says falls short of the true yaw by about 5 at 63.
-MAX_YAW = np.radians(65)
+# The fitted yaw falls short of the true one by 5 degrees at 63, stalls at about 60 for a true 75, and shrinks again
+# beyond: a profile shows itself only in landmarks that will not stay in place.
+MAX_YAW = np.radians(70)
+DOUBTFUL_YAW = np.radians(50)
+MAX_UNSTEADINESS = 0.5  # cm
 MAX_RESIDUAL = 1.5  # cm on the rigid points; 0.25 to 0.6 as a rule, 1.1 for a hearty laugh
 MAX_DISAGREEMENT = np.radians(
     35
 )  # between angles given by hand and the landmarks; beyond, the landmarks are not this face's
 TURNED = np.radians(30)
+CUT_FACE = 0.03  # share of the landmarks that may lie outside the photo
 LARGEST_CROP = 4.0  # longest sides of the photo
 
 _BY_HAND = "give --angles YAW PITCH ROLL in degrees and --crop COLUMN ROW SIDE ANGLE by hand"
@@ -56,9 +60,9 @@ def make_portrait(photo: str | Path | np.ndarray, options: Options) -> Portrait:
         if options.face is not None:
             notes.append(f"--face {options.face} is not used, because --crop says where the face is.")
     image = warp(loaded.pixels, crop, SIZE)
-    camera, landmarks = _camera(landmarks, options, name, notes)
+    camera, landmarks = _camera(loaded.pixels, crop, landmarks, options, name, notes)
     inside = coverage(loaded.pixels.shape, crop, SIZE)
-    _warn_of_crop(crop, landmarks, inside, notes)
+    _warn_of_crop(loaded.pixels, crop, landmarks, inside, notes)
     if loaded.alpha is not None:
         inside = inside * (warp(loaded.alpha, crop, SIZE).astype(np.float32) / 255)
     return Portrait(
@@ -135,31 +139,47 @@ def _off_centre(landmarks: np.ndarray) -> float:
     return float(np.linalg.norm(landmarks[:, :2].mean(axis=0) - 0.5))
 
 
-def _camera(landmarks: np.ndarray, options: Options, name: str, notes: list[str]) -> tuple[Camera, np.ndarray]:
+def _camera(
+    pixels: np.ndarray, crop: Crop, landmarks: np.ndarray, options: Options, name: str, notes: list[str]
+) -> tuple[Camera, np.ndarray]:
     """The camera, given or fitted; and the landmarks, NaN when they cannot be this face's."""
     found = bool(np.isfinite(landmarks).all())
+    fitted = fit_camera(landmarks) if found else None
+    lost = fitted is not None and _is_lost(pixels, crop, landmarks, abs(fitted.angles[0]))
     if options.angles is None:
-        if not found:
+        if fitted is None:
             raise FaceError(f"No face was found inside --crop in {name}; move the crop, or give --angles as well.")
-        camera = fit_camera(landmarks)
-        if abs(camera.angles[0]) > MAX_YAW or fit_similarity(landmarks).residual > MAX_RESIDUAL:
+        if lost:
             raise FaceError(
                 f"The head in {name} is turned too far for its pose to be measured; "
                 f"use a photo that is turned by less than 70 degrees, or {_BY_HAND}."
             )
-        return camera, landmarks
-    camera = Camera.from_angles(*np.radians(options.angles))
-    if found:
-        apart = _angle_between(camera, fit_camera(landmarks))
-        if apart > MAX_DISAGREEMENT:
-            found = False
+        yaw = abs(fitted.angles[0])
+        if yaw > DOUBTFUL_YAW:
             notes.append(
-                f"--angles differ by {np.degrees(apart):.0f} degrees from the landmarks, which are therefore not used: "
-                "the template keeps its average shape."
+                f"The head is turned by {np.degrees(yaw):.0f} degrees or more, where its pose is uncertain; "
+                "--angles and --crop correct it."
             )
+        return fitted, landmarks
+    camera = Camera.from_angles(*np.radians(options.angles))
+    if fitted is None:
+        why = "No landmarks were found"
+    elif lost:
+        why = "The landmarks are no more than a guess on a head that is turned so far"
+        why += "" if options.crop else ", and so is the crop (--crop corrects it)"
+    elif (apart := _angle_between(camera, fitted)) > MAX_DISAGREEMENT:
+        why = f"The landmarks say {np.degrees(apart):.0f} degrees other than --angles and are not used"
     else:
-        notes.append("No landmarks were found: the template keeps its average shape.")
-    return camera, landmarks if found else np.full((478, 3), np.nan)
+        return camera, landmarks
+    notes.append(f"{why}: the template keeps its average shape.")
+    return camera, np.full((478, 3), np.nan)
+
+
+def _is_lost(pixels: np.ndarray, crop: Crop, landmarks: np.ndarray, yaw: float) -> bool:
+    """Whether the landmarks are a guess: they fit no face, or a turned one and do not stay in place."""
+    if yaw > MAX_YAW or fit_similarity(landmarks).residual > MAX_RESIDUAL:
+        return True
+    return yaw > DOUBTFUL_YAW and unsteadiness(pixels, crop, landmarks) > MAX_UNSTEADINESS
 
 
 def _angle_between(a: Camera, b: Camera) -> float:
@@ -168,9 +188,15 @@ def _angle_between(a: Camera, b: Camera) -> float:
     return float(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
 
 
-def _warn_of_crop(crop: Crop, landmarks: np.ndarray, inside: np.ndarray, notes: list[str]) -> None:
-    width = float(np.linalg.norm(landmarks[454, :2] - landmarks[234, :2])) * crop.side
-    if width < SMALL_FACE:  # never true of NaN
+def _warn_of_crop(pixels: np.ndarray, crop: Crop, landmarks: np.ndarray, inside: np.ndarray, notes: list[str]) -> None:
+    points = to_photo(landmarks, crop)[:, :2]  # comparisons with NaN are false: no landmarks, no warning
+    cut = float(((points < 0) | (points > [pixels.shape[1], pixels.shape[0]])).any(axis=1).mean())
+    if cut > CUT_FACE:
+        notes.append(
+            "The photo's border cuts through the face: what is missing is made up; use a photo that shows it all."
+        )
+    width = float(np.linalg.norm(points[454] - points[234]))
+    if width < SMALL_FACE:
         notes.append(
             f"The face is only {width:.0f} pixels wide: expect a blurred texture, "
             f"or use a photo whose face has {SMALL_FACE} or more."
