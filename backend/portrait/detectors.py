@@ -24,9 +24,9 @@ _graphs: dict[str, Any] = {}
 _quiet: set[str] = set()  # graphs that have said all they say
 _lock = threading.RLock()
 
-# What MediaPipe's C++ side prints to stderr each time it starts; anything else is passed on.
+# What MediaPipe and what it imports print to stderr when they start; anything else is passed on.
 _CHATTER = re.compile(
-    rb"INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog|"
+    rb"Matplotlib is building the font cache|INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog|"
     rb"[IW]\d{4} .*(inference_feedback_manager|landmark_projection_calculator|gl_context|egl)|^\s*$"
 )
 

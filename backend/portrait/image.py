@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import PhotoError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "MPO")  # MPO: a JPEG with a second picture behind it, as some phones write it
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # JPEG takes the MPO files of some phones with it
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 150_000_000  # more is a decompression bomb; stays below Pillow's own limit of 179 million
 MAX_SIDE = 4096  # longest side that is kept: a face fills 2048 texture pixels long before that
@@ -38,8 +38,9 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 _ORIENTATION = 0x0112
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error)
-_DAMAGED = (*_DAMAGED, zlib.error, AttributeError, ZeroDivisionError, RuntimeError)  # all seen on spoiled files
+# What Pillow's parsers raise on spoiled files
+_DAMAGED = (OSError, SyntaxError, ValueError, OverflowError, EOFError, struct.error, zlib.error)
+_DAMAGED = (*_DAMAGED, KeyError, IndexError, TypeError)  # from tags of the wrong kind
 _NOT_OURS = {  # first bytes of files that people try, and what they are
     b"GIF8": "a GIF picture",
     b"BM": "a BMP picture",
