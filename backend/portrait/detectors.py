@@ -26,7 +26,8 @@ _lock = threading.RLock()
 
 # What MediaPipe and what it imports print to stderr when they start; anything else is passed on.
 _CHATTER = re.compile(
-    rb"Matplotlib is building the font cache|INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog|"
+    rb"Matplotlib is building the font cache|INFO: Created TensorFlow Lite|"
+    rb"WARNING: All log messages before absl::InitializeLog|"
     rb"[IW]\d{4} .*(inference_feedback_manager|landmark_projection_calculator|gl_context|egl)|^\s*$"
 )
 
