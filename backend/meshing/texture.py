@@ -29,6 +29,8 @@ _OVERHUNG_BARE, _OVERHUNG_FADED = 0.015, 0.06  # the fade-in beside what somethi
 _CUT_BARE, _CUT_FADED = 0.02, 0.11  # world units above the cut through the neck over which collars fade out
 _REACH = 0.10  # world units over which the photo's colour pulls the field's along
 _ALIKE = 0.25  # distance in sRGB beyond which photo and field show different things
+_GRAIN = 0.002  # world units; detail finer than this is grain
+_GRAIN_SHARE, _GRAIN_LIMIT = 0.7, 0.02  # of the photo's, whose light adds to it; sRGB, noisier photos are not imitated
 _SMOOTH = 0.008  # world units; the scale below which the photo's detail is not carried over
 _POINTS_AT_ONCE = 1 << 19
 _LARGEST_CROP = 2048  # pixels; more than a texture of the default size can hold
@@ -42,12 +44,16 @@ class Bake:
     photo_weight: np.ndarray  # (F, 3) float32 in [0, 1]
 
 
-def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait: Portrait, size: int) -> Bake:
+def bake_texture(
+    mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait: Portrait, size: int, seed: int = 0
+) -> Bake:
     """Bake a (size, size) albedo for ``mesh`` with per-corner UVs (F, 3, 2).
 
     The photo's weight at a vertex is 0 where the photo cannot be trusted (turned away, hidden, outside the matte) and
     rises over ``_FEATHER`` along the surface. The field's colour is shifted by a smooth correction (a screened Poisson
     problem on the mesh) that follows the difference to the photo where the photo rules and dies out over ``_REACH``.
+    Where the photo gives way, grain of its strength, drawn from ``seed``, takes its place: smooth skin beside a photo
+    looks like plastic.
     """
     graph = _edge_graph(mesh)
     seen = _photo_weight(mesh, graph, portrait)
@@ -66,6 +72,9 @@ def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait:
     part = np.nonzero(weight > 0)[0]
     photo = _photo_color(image, portrait.camera, points[part])
     color[part] += weight[part, None] * (photo - color[part])
+    strength = _grain_strength(image, portrait.camera, points[weight > 0.99])
+    grain = _grain(size, seed)[texels.row, texels.column]
+    color += (strength * (1 - weight) * grain)[:, None]
 
     texture = np.zeros((size, size, 3), np.float32)
     texture[texels.row, texels.column] = color.clip(0, 1)
@@ -73,6 +82,23 @@ def bake_texture(mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait:
     covered[texels.row, texels.column] = True
     albedo = np.round(fill_gaps(texture, covered) * 255).astype(np.uint8)
     return Bake(TexturedMesh(mesh, corner_uvs, albedo), seen[mesh.faces].astype(np.float32))
+
+
+def _grain_strength(image: np.ndarray, camera: Camera, points: np.ndarray) -> float:
+    """Standard deviation, sRGB in [0, 1], of the photo's fine detail at world points (N, 3); robust against edges."""
+    if len(points) == 0:
+        return 0.0
+    grey = image.mean(axis=2, dtype=np.float32) / 255
+    detail = np.abs(grey - cv2.GaussianBlur(grey, (0, 0), _pixels(_GRAIN, camera, image.shape[0])))
+    deviation = 1.4826 * float(np.median(_look_up(detail, camera.project(points)[:, :2])))
+    return min(_GRAIN_SHARE * deviation, _GRAIN_LIMIT)
+
+
+def _grain(size: int, seed: int) -> np.ndarray:
+    """(size, size) float32 noise of deviation 1, as coarse as the detail that photos have at a texel."""
+    noise = np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 1.0)
+    return noise / noise.std()
 
 
 def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarray:
@@ -168,9 +194,13 @@ def _edge_graph(mesh: Mesh) -> csr_array:
 def _photo_color(image: np.ndarray, camera: Camera, points: np.ndarray, blurred: bool = False) -> np.ndarray:
     """(N, 3) float32 in [0, 1] from the crop ``image`` (S, S, 3) uint8; ``blurred``: means of ``_SMOOTH``'s size."""
     if blurred:
-        pixels = _SMOOTH / 2 * float(camera.intrinsics[0, 0]) / float(np.linalg.norm(camera.position)) * image.shape[0]
-        image = cv2.GaussianBlur(image, (0, 0), max(pixels, 0.3))
+        image = cv2.GaussianBlur(image, (0, 0), _pixels(_SMOOTH / 2, camera, image.shape[0]))
     return _look_up(image, camera.project(points)[:, :2], cv2.INTER_CUBIC).clip(0, 255) / np.float32(255)
+
+
+def _pixels(length: float, camera: Camera, side: int) -> float:
+    """A length in world units at the head's centre in pixels of a crop of ``side`` pixels; at least 0.3."""
+    return max(0.3, length * float(camera.intrinsics[0, 0]) / float(np.linalg.norm(camera.position)) * side)
 
 
 def _look_up(image: np.ndarray, where: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:

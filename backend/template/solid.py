@@ -23,6 +23,7 @@ from .regions import scalp_mask
 
 OPENNESS_PATH = Path(__file__).parent / "data" / "openness.npz"
 _EAR_MOTION = (0.145, 0.165)  # decimetres that the ear morphs move the ear itself, from its root on
+_EAR_TOP, _EAR_BACK = 0.064, -0.135  # world height and depth on the mean head where the ear ends
 _PLUG_MIN_VERTICES = 40  # a pocket of fewer vertices is a fold of the skin, not a pocket
 
 
@@ -91,6 +92,9 @@ def skin() -> Skin:
         if name.startswith("ears/"):
             ear[moved] = np.maximum(ear[moved], np.linalg.norm(displacements, axis=1))
     ear = ((ear - _EAR_MOTION[0]) / (_EAR_MOTION[1] - _EAR_MOTION[0])).clip(0, 1)
+    # The morphs also pull the skin above and behind the ear, where hair grows.
+    place = np.concatenate([model.mean, np.zeros((len(topology.caps), 3))])
+    ear *= ((_EAR_TOP - place[:, 1]) / 0.012).clip(0, 1) * ((place[:, 2] - _EAR_BACK) / 0.012).clip(0, 1)
     # Attributes ride through the subdivision as if they were positions.
     rest = closed_body(model.mean).vertex.positions.numpy().astype(np.float32)
     marked = _subdivided(np.stack([ear, ear, ear], axis=1), topology.body).vertex.positions.numpy()
