@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from headstitch.backend.meshing.lattice import sample_lattice
 from headstitch.backend.template.distance import measure_grid
 from headstitch.backend.template.field import TemplateField
