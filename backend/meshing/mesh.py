@@ -49,3 +49,11 @@ def vertex_normals(mesh: Mesh) -> np.ndarray:
     length = np.linalg.norm(normals, axis=1)
     normals[length < 1e-20] = (0.0, 1.0, 0.0)
     return (normals / np.where(length < 1e-20, 1.0, length)[:, None]).astype(np.float32)
+
+
+def unique_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every edge once, (n, 2) int64 with its lower vertex first, and how many of the triangles (F, 3) use it, (n,)."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1).astype(np.int64)
+    count = int(faces.max(initial=0)) + 1
+    keys, uses = np.unique(edges[:, 0] * count + edges[:, 1], return_counts=True)
+    return np.stack(np.divmod(keys, count), axis=1), uses

@@ -13,7 +13,7 @@ from ..field import HeadField
 from ..geometry import as_tensor, legacy_mesh, make_scene
 from ..options import Options
 from .lattice import Lattice, sample_lattice
-from .mesh import Mesh, SurfaceReport
+from .mesh import Mesh, SurfaceReport, unique_edges
 
 _KEEP_AREA = 0.02  # a piece of less than this share of the largest one's area is a floater
 _TAUBIN_SHRINK, _TAUBIN_GROW = 0.5, -0.53  # Taubin 1995; the pair passes low frequencies unchanged
@@ -144,8 +144,7 @@ def split_nonmanifold(mesh: Mesh) -> Mesh:
 
 def report_surface(mesh: Mesh, removed_components: int) -> SurfaceReport:
     """Counts components, holes and the rest on a mesh."""
-    edges = np.sort(np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]), axis=1)
-    unique, uses = np.unique(edges, axis=0, return_counts=True)
+    unique, uses = unique_edges(mesh.faces)
     border = unique[uses == 1]
     _, areas_label = np.unique(border, return_inverse=True)
     loops = 0

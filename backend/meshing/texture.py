@@ -17,7 +17,7 @@ from ..geometry import as_tensor, make_scene
 from ..portrait.crop import warp
 from ..portrait.portrait import Portrait
 from .atlas import fill_gaps, rasterise
-from .mesh import Mesh, TexturedMesh, vertex_normals
+from .mesh import Mesh, TexturedMesh, unique_edges, vertex_normals
 
 _GRAZING, _FACING = 0.25, 0.55  # cosines between which the photo's weight rises from 0 to 1
 _MATTE_SURE = 0.9  # the matte must be at least this, also _MATTE_RIM away, or the background would bleed in
@@ -183,8 +183,7 @@ def _vertex_areas(mesh: Mesh) -> np.ndarray:
 
 def _edge_graph(mesh: Mesh) -> csr_array:
     """Symmetric (V, V) graph of the edges with their lengths."""
-    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    edges, _ = unique_edges(mesh.faces)
     length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1).clip(min=1e-9)
     ends = np.concatenate([edges, edges[:, ::-1]])
     size = len(mesh.vertices)
