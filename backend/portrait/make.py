@@ -74,6 +74,7 @@ def make_portrait(photo: str | Path | np.ndarray, options: Options) -> Portrait:
         camera=camera,
         sha256=loaded.sha256,
         warnings=tuple(notes),
+        scale=loaded.scale,
     )
 
 

@@ -15,7 +15,7 @@ SIZE = 512  # side of the aligned crop in pixels
 class Crop:
     """A square, possibly turned, in the upright photo."""
 
-    column: float  # of the square's centre, pixels of the photo
+    column: float  # of the square's centre, pixels of ``Portrait.photo``
     row: float
     side: float  # pixels of the photo
     angle: float  # radians; positive turns the square clockwise as seen in the photo
@@ -37,3 +37,4 @@ class Portrait:
     camera: Camera
     sha256: str  # of the photo's file, or of its pixels when it came as an array
     warnings: tuple[str, ...] = ()
+    scale: float = 1.0  # pixels of ``photo`` per pixel of the upright original; less than 1 where that was very large

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import PurePath
 from typing import Any
+
+import numpy as np
 
 from ..options import Options
 from ..portrait.portrait import SIZE, Portrait
 from .folder import PRODUCT
 from .provenance import DIGITAL_SOURCE_TYPE, SENTENCE
 
+POSE = ("yaw_degrees", "pitch_degrees", "roll_degrees")  # as ``--angles`` takes them
 SCHEMA = 1  # of head.json; grows when a reader of the old one would go wrong
 LIBRARIES = ("torch", "numpy", "scipy", "mediapipe", "opencv-contrib-python", "open3d", "PyMCubes", "pygltflib")
 
@@ -33,6 +35,7 @@ def make_record(
     """What head.json says of the journey; ``Head.save`` adds the camera, surface, quality and files.
 
     All of it is the same whenever the same photo is made with the same options, except what stands under ``run``.
+    Crop and pose are in the units of ``--crop`` and ``--angles``: given back, they make the same portrait again.
 
     Args:
         portrait: of the photo.
@@ -57,10 +60,11 @@ def make_record(
         "photo": {
             "name": PurePath(photo_name).name,
             "sha256": portrait.sha256,
-            "width": portrait.photo.shape[1],
-            "height": portrait.photo.shape[0],
+            "width_pixels": round(portrait.photo.shape[1] / portrait.scale),
+            "height_pixels": round(portrait.photo.shape[0] / portrait.scale),
         },
-        "crop": {**asdict(portrait.crop), "size": SIZE},
+        "crop": _crop(portrait),
+        "pose": dict(zip(POSE, np.degrees(portrait.camera.angles).tolist(), strict=True)),
         "model": {"name": model, "sha256": model_sha256},
         "options": options.to_dict(),
         "device": device,
@@ -71,6 +75,18 @@ def make_record(
             "seconds": round(sum(stages.values()), 3),
             "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
         },
+    }
+
+
+def _crop(portrait: Portrait) -> dict[str, float]:
+    """The crop in pixels of the upright original, as ``--crop`` takes it, however far the photo was reduced."""
+    crop = portrait.crop
+    return {
+        "column_pixels": crop.column / portrait.scale,
+        "row_pixels": crop.row / portrait.scale,
+        "side_pixels": crop.side / portrait.scale,
+        "angle_degrees": float(np.degrees(crop.angle)),
+        "picture_side_pixels": SIZE,
     }
 
 

@@ -123,7 +123,7 @@ def test_record_tells_provenance_and_no_path_of_the_machine(tmp_path, head):
     record = json.loads(text)
     assert record["generated_content"] is True
     assert record["digital_source_type"] == "compositeSynthetic"
-    assert record["photo"] == {"name": "me.jpg", "sha256": "ab" * 32, "width": 400, "height": 300}
+    assert record["photo"] == {"name": "me.jpg", "sha256": "ab" * 32, "width_pixels": 400, "height_pixels": 300}
     assert record["model"] == {"name": "template", "sha256": "cd" * 32}
     assert record["options"] == Options().to_dict()
     assert record["libraries"]["numpy"] == np.__version__
@@ -131,7 +131,7 @@ def test_record_tells_provenance_and_no_path_of_the_machine(tmp_path, head):
     assert record["quality"]["passed"] is False
     assert record["camera"]["cam2world"] == head.camera.cam2world.tolist()
     assert record["run"]["seconds"] == 1.75
-    assert record["crop"]["side"] == 180
+    assert record["crop"]["side_pixels"] == 180
     for name in HEAD_FILES:
         data = (tmp_path / "head" / name).read_bytes()
         assert b"somebody" not in data
