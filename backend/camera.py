@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 RADIUS = 2.7  # distance of the camera from the head's centre, world units
+CENTIMETRE = 0.02366  # world units
 FOCAL = 4.2647  # focal length in image widths (field of view 13.37 degrees)
 
 

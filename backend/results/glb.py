@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pygltflib as gltf
 
+from ..camera import CENTIMETRE
 from ..meshing.mesh import TexturedMesh
 from .pictures import encode_png
 from .provenance import DIGITAL_SOURCE_TYPE, SENTENCE
 from .views import vertex_normals
 
-METRES_PER_UNIT = 0.01 / 0.02366  # one centimetre is 0.02366 world units
+METRES_PER_UNIT = 0.01 / CENTIMETRE
 ROUGHNESS = 0.5  # of skin, roughly
 
 
