@@ -1,4 +1,4 @@
-"""The matte: which part of the aligned crop is the person (spec: dual_encoder.md, section 9.6)."""
+"""The matte: which part of the aligned crop is the person, as MediaPipe's selfie segmentation sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The head's pose from its landmarks, in closed form; then the crop and the camera (dual_encoder.md, section 9.4)."""
+"""The head's pose from its landmarks, in closed form; then PanoHead's crop and camera.
+
+A similarity fitted to point pairs by a singular value decomposition (Kabsch, Acta Crystallographica A 32, 1976, for the
+rotation; Umeyama, PAMI 13, 1991, with scale), between MediaPipe's landmarks and its canonical face. Crop and camera are
+those of An et al., PanoHead: Geometry-Aware 3D Full-Head Synthesis in 360 degrees, CVPR 2023.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ..field import Box
 from .distance import FLOOR, MARGIN, SPACING, DistanceGrid
-from .palette import Palette
+from .palette import Palette, triple
 from .regions import strand_shade
 
 BETA = 0.01  # world units; scale of the Laplace distribution, the width of the shell in which density rises
@@ -37,7 +37,7 @@ class TemplateField:
         low = grid.origin.copy()
         low[1] = FLOOR
         high = grid.origin + SPACING * (shape - 1) - MARGIN / 2
-        self.box = Box(_triple(low), _triple(high))
+        self.box = Box(triple(low), triple(high))
         self._lowest, self._highest = _extremes(self._grid.distance)
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
@@ -95,8 +95,3 @@ def _extremes(distance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     highest = F.max_pool3d(volume, _POOL + 1, _POOL)[0, 0]
     lowest = -F.max_pool3d(-volume, _POOL + 1, _POOL)[0, 0]
     return lowest, highest
-
-
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in values)
-    return x, y, z

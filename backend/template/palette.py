@@ -58,12 +58,13 @@ def measure_palette(solids: Solids, portrait: Portrait) -> Palette:
         above_brows[: head_rows.max()] = True
     hair_pixels = image[sure & above_brows & (~hit | ((scalp > 0.9) & (facing > 0.2)))]
     if len(hair_pixels) < _MIN_PIXELS:
-        return Palette(_triple(skin), _triple(skin), 0.0)
+        return Palette(triple(skin), triple(skin), 0.0)
     lightness = hair_pixels.mean(axis=1)
     unevenness = float(lightness.std() / max(float(lightness.mean()), 0.05))
-    return Palette(_triple(skin), _triple(np.median(hair_pixels, axis=0)), min(unevenness, 0.5))
+    return Palette(triple(skin), triple(np.median(hair_pixels, axis=0)), min(unevenness, 0.5))
 
 
-def _triple(color: np.ndarray) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in color)
-    return red, green, blue
+def triple(values: np.ndarray) -> tuple[float, float, float]:
+    """An array (3,) as three plain numbers."""
+    first, second, third = (float(value) for value in values)
+    return first, second, third
