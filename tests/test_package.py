@@ -26,7 +26,7 @@ HEAVY = {"cv2", "mcubes", "mediapipe", "numpy", "open3d", "PIL", "scipy", "torch
 # The floors of backend/, lowest first; a module imports only from its own folder and from floors below.
 FLOORS = (
     {"errors"},
-    {"options", "progress", "camera", "geometry", "protocol"},
+    {"options", "progress", "camera", "geometry", "protocol", "stop"},
     {"system", "terminal", "field"},
     {"portrait"},
     {"template"},
@@ -41,7 +41,7 @@ FLOORS = (
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
-    *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "system", "terminal"),
+    *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
     *("results.folder", "results.page", "results.report"),
 )
 
