@@ -37,12 +37,16 @@ class Options:
     """Whether the cut through the neck is capped."""
     texture_size: int = 2048
     """Side of the albedo texture in pixels; 256 to 8192."""
+    uv: Literal["parts", "open3d"] = "parts"
+    """How the texture is laid out. parts: few charts, cut so that the face lies in one, upright, the same every time;
+    open3d: Open3D's UVAtlas, another layout on every run."""
     quality: bool = True
     """Measure the finished head and warn about what looks wrong (adds some seconds)."""
 
     def __post_init__(self) -> None:
         _one_of("--device", self.device, ("auto", "cpu", "cuda", "mps"))
         _one_of("--neck", self.neck, ("closed", "open"))
+        _one_of("--uv", self.uv, ("parts", "open3d"))
         _within("--seed", self.seed, 0, 2**32 - 1)
         _within("--resolution", self.resolution, 32, 512)
         _within("--smoothing", self.smoothing, 0, 100)

@@ -70,9 +70,9 @@ def reconstruct(
     with clock.stage("extracting the surface"):
         mesh, surface = extract_surface(field, options)
     with clock.stage("unwrapping"):
-        corner_uvs = unwrap(mesh, options.texture_size)
+        corner_uvs = unwrap(mesh, options.texture_size, options.uv)
     with clock.stage("baking the texture"):
-        bake = bake_texture(mesh, corner_uvs, field, portrait, options.texture_size)
+        bake = bake_texture(mesh, corner_uvs, field, portrait, options.texture_size, options.seed)
     with clock.stage("drawing the preview"):
         viewer = Viewer(bake.textured)
         picture = preview(bake.textured, portrait.camera, portrait.image, viewer)
@@ -108,6 +108,6 @@ def reconstruct(
 def _memory_needed(options: Options) -> int:
     """Bytes that a job takes at its peak beyond the bare process, as measured (``benchmarks/``) and rounded up."""
     libraries_and_models = 1.1e9
-    lattice = 20 * options.resolution**3 * 0.65  # its nodes in single and double precision; the box is no cube
+    lattice = 12 * options.resolution**3 * 0.65  # its nodes in single and double precision; the box is no cube
     texels = 110 * options.texture_size**2
     return int(libraries_and_models + lattice + texels)

@@ -149,16 +149,11 @@ def test_the_same_photo_gives_the_same_latent_and_mesh(plain, elsewhere):
         assert (first.folder / "latent.safetensors").read_bytes() == (other.folder / "latent.safetensors").read_bytes()
 
 
-UVATLAS = "UVAtlas draws from std::random_device, and its atlas is another one each time (microsoft/UVAtlas issue 84)"
-
-
-@pytest.mark.xfail(reason=UVATLAS, strict=True)
 def test_the_same_photo_gives_the_same_bytes_twice(plain):
     one, two = map(files_of, plain)
     assert {name for name in one if one[name] != two[name]} == set()
 
 
-@pytest.mark.xfail(reason=UVATLAS, strict=True)
 def test_the_same_photo_gives_the_same_bytes_in_another_process(plain, elsewhere):
     here, there = files_of(plain[0]), files_of(elsewhere)
     assert {name for name in here if here[name] != there[name]} == set()

@@ -118,10 +118,6 @@ def test_charts_keep_their_distance(head_mesh, head_uvs):
             assert ((other != chart) & (other > 0) & (chart > 0)).sum() == 0
 
 
-@pytest.mark.xfail(
-    reason="UVAtlas draws from std::random_device, and its atlas is another one each time (microsoft/UVAtlas issue 84)",
-    strict=True,
-)
 def test_the_same_mesh_gets_the_same_atlas(head_mesh, head_uvs):
     np.testing.assert_array_equal(unwrap(head_mesh[0], 512), head_uvs)
 
