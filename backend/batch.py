@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 
+from . import stop
 from .errors import HeadstitchError, PhotoError, ResultsError
 from .options import Options
 from .progress import Listener, Progress
@@ -142,10 +143,10 @@ class _Batch:
             out.mkdir(parents=True, exist_ok=True)
             try:
                 if (out / STATE).exists():
-                    self._photos = dict(json.loads((out / STATE).read_text("utf-8"))["headstitch_batch"])
+                    self._photos = _read_state(out / STATE)
                 elif (out / PAGE).exists():
                     raise ResultsError(f"{out} holds an {PAGE} that is not a batch's; choose another folder with -o.")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ResultsError(f"{out / STATE} is not a batch's state; choose another folder with -o.") from error
         gone = [
             name for name, state in self._photos.items() if state["error"] is not None and not (folder / name).exists()
@@ -184,15 +185,16 @@ class _Batch:
                 from .reconstruct import reconstruct
 
                 reconstruct(photo, head, options=self.options, progress=listener)
-        except HeadstitchError as problem:
-            return str(problem)
         except Exception as problem:  # noqa: BLE001 - one photo's defect must not end the batch; it is listed
+            stop.check()  # but a stop may come back as a library's error
+            if isinstance(problem, HeadstitchError):
+                return str(problem)
             return self._defect(head.name, problem)
         return None
 
     def write(self) -> None:
         """Write the state and the page, each in one piece."""
-        text = json.dumps({"headstitch_batch": self._photos}, indent=1, ensure_ascii=False, sort_keys=True)
+        text = json.dumps({"headstitch_batch": self._photos}, indent=1, sort_keys=True)
         with told(self.out):
             write_file(self.out / STATE, f"{text}\n".encode())
         write_page(self.out, [self._entry(name) for name in sorted(self._photos, key=str.casefold)])
@@ -236,8 +238,19 @@ class _Batch:
         folder = self.out / ERRORS
         log = folder / f"{head}.txt"
         with told(folder):
-            write_file(log, "".join(traceback.format_exception(problem)).encode())
+            text = "".join(traceback.format_exception(problem))
+            write_file(log, text.encode("utf-8", "backslashreplace"))
         return f"A defect of Headstitch ({type(problem).__name__}: {problem}); please report it with {log}."
+
+
+def _read_state(path: Path) -> dict[str, dict[str, str | None]]:
+    """What ``_Batch.write`` wrote; ValueError, KeyError, TypeError or AttributeError where it is anything else."""
+    photos = json.loads(path.read_text("utf-8"))["headstitch_batch"]
+    for state in photos.values():
+        head, error = state["head"], state["error"]
+        if Path(head).name != head or not head.strip(". ") or "\0" in head or not isinstance(error, str | None):
+            raise ValueError(f"no state of a photo: {state}")
+    return photos
 
 
 def is_finished(head: Path, photo: Path, options: Options) -> bool:

@@ -5,21 +5,19 @@ What is heavy (torch, mediapipe, open3d) is imported when a command runs, so tha
 
 from __future__ import annotations
 
+import io
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import tyro
 
+from . import stop
 from .errors import HeadstitchError, OptionError, PhotoError
 from .options import Options
 from .system import plain_errors
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from .results.report import QualityReport
 
 DEFECT = 70  # exit code of an error that nobody foresaw (EX_SOFTWARE)
-STOPPED = 130  # exit code after Ctrl-C or a polite kill
 
 DESCRIPTION = """One portrait photo in, one textured 360-degree head out.
 
@@ -161,34 +158,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; by default those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments == ["--version"]:
-        from .. import __version__
+    _mend_streams()
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+    except BrokenPipeError:  # whoever read our lines has gone; Python must not flush into nothing at exit
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
+        return 1
 
-        print(f"headstitch {__version__}")
-        return 0
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     # MediaPipe's and TensorFlow Lite's notes to their developers would tear the progress bar.
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _polite_kill():
-            command = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, prog="headstitch", description=DESCRIPTION, args=arguments or ["--help"]
-            )
-            with plain_errors():
-                return command.run()
+        with stop.polite_stop():
+            try:
+                code = _command(arguments)
+            except Exception:
+                stop.check()  # a stop in the middle of a library's start comes back as that library's error
+                raise
+            stop.check()
+            return code
     except HeadstitchError as error:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         again = " The heads made so far are kept; run it again to go on." if arguments[:1] == ["batch"] else ""
-        return _fail(f"Stopped; nothing was left half-written.{again}", STOPPED, debug)
-    except BrokenPipeError:  # whoever read our lines has gone; Python must not flush into nothing at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _fail(f"Stopped; nothing was left half-written.{again}", stop.STOPPED, debug)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
         what = f"{type(error).__name__}: {error}"
         where = "" if debug else f" with {_keep_traceback(error)}"
         return _fail(f"A defect of Headstitch ({what}); please report it{where}.", DEFECT, debug)
+
+
+def _command(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from .. import __version__
+
+        print(f"headstitch {__version__}")
+        return 0
+    command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="headstitch", description=DESCRIPTION, args=arguments or ["--help"]
+    )
+    with plain_errors():
+        return command.run()
+
+
+def _mend_streams() -> None:
+    """Make stdout and stderr take every text, also where the process was started without them."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        # Else the next files that are opened become 0, 1 and 2, and C++ code would print into them.
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, or pythonw on Windows
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):  # a file's name need not be Unicode
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fail(sentence: str, code: int, debug: bool) -> int:
@@ -210,27 +252,9 @@ def _keep_traceback(error: Exception) -> str:
         return "what --debug shows"
 
 
-@contextmanager
-def _polite_kill() -> Iterator[None]:
-    """SIGTERM ends the job as Ctrl-C does, so that nothing is left half-written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _tell_quality(quality: QualityReport | None, warnings: Sequence[str]) -> None:
-    """Every warning once, and how many measurements keep their bounds."""
+    """The table of measurements with its warnings, then those of the journey."""
     if quality is not None:
-        kept = sum(1 for measurement in quality.measurements if measurement.passed)
-        print(f"Quality: {kept} of {len(quality.measurements)} measurements are good")
-    for warning in dict.fromkeys([*warnings, *(quality.warnings if quality else ())]):
+        print(quality)
+    for warning in dict.fromkeys(warnings):
         print(f"Warning: {warning}")

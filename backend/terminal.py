@@ -7,6 +7,7 @@ import sys
 from types import TracebackType
 from typing import TextIO
 
+from . import stop
 from .progress import Progress
 
 
@@ -35,7 +36,12 @@ class Bar:
             )
 
     def __call__(self, progress: Progress) -> None:
-        """Show one report."""
+        """Show one report.
+
+        Raises:
+            KeyboardInterrupt: the job was told to stop, and a library has swallowed it.
+        """
+        stop.check()
         left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
         text = f"{progress.stage}, {left}" if left else progress.stage
         if self._bar is not None:

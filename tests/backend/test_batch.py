@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 from headstitch.backend import batch as module
@@ -238,3 +239,37 @@ def test_the_state_is_plain_json(photos, tmp_path, journey):
     state = json.loads((tmp_path / "out" / "batch.json").read_text())
     assert state["headstitch_batch"]["a.jpg"] == {"head": "a", "error": None}
     assert state["headstitch_batch"]["b.jpg"]["error"].startswith("No face")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "[]",
+        '{"a.jpg": {"head": "a"}}',
+        '{"a.jpg": "a"}',
+        '{"a.jpg": {"head": 3, "error": null}}',
+        '{"a.jpg": {"head": "../a", "error": null}}',
+        '{"a.jpg": {"head": "", "error": null}}',
+        '{"a.jpg": {"head": "a", "error": 1}}',
+    ],
+)
+def test_a_state_with_wrong_insides_is_refused_with_a_sentence(photos, tmp_path, journey, inside):
+    put(photos, a_jpg=b"anna")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "batch.json").write_text(f'{{"headstitch_batch": {inside}}}')
+    with pytest.raises(ResultsError, match="not a batch's state; choose another folder with -o"):
+        make_heads(photos, tmp_path / "out")
+    assert journey.calls == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+@pytest.mark.parametrize("data", [b"anna", b"faceless", b"defect"])
+def test_a_photo_whose_name_is_not_unicode_is_one_photo_among_others(photos, tmp_path, journey, data):
+    name = os.fsdecode(b"z\xfcrich.jpg")
+    (photos / name).write_bytes(data)
+    put(photos, a_jpg=b"anna")
+    make_heads(photos, tmp_path / "out")
+    report = make_heads(photos, tmp_path / "out")
+    assert names(report)["a.jpg"] == "a"
+    assert names(report)[name] == (os.fsdecode(b"z\xfcrich") if data == b"anna" else None)
+    assert "z\\udcfcrich.jpg" in report.page.read_text("utf-8")

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
+from urllib.parse import unquote
 
 import headstitch
 import pytest
 from headstitch.backend import cli
 from headstitch.backend.errors import FaceError, HeadstitchError, OptionError, PhotoError, ResourceError, ResultsError
 from headstitch.backend.options import Options
+from headstitch.backend.progress import Progress
+from headstitch.backend.results.head import changed_files
+from headstitch.backend.stop import STOPPED, polite_stop
+from headstitch.backend.terminal import Bar
 
 HEAVY = ("torch", "mediapipe", "open3d", "cv2", "numpy", "scipy", "PIL", "bpy")
 
@@ -106,7 +115,7 @@ def test_a_failure_is_its_sentence_and_its_exit_code(photo, journey, kind, capsy
 
 def test_every_kind_of_failure_has_an_exit_code_of_its_own():
     kinds = [HeadstitchError, *HeadstitchError.__subclasses__()]
-    codes = [kind.exit_code for kind in kinds] + [cli.DEFECT, cli.STOPPED]
+    codes = [kind.exit_code for kind in kinds] + [cli.DEFECT, STOPPED]
     assert len(set(codes)) == len(codes)
 
 
@@ -250,3 +259,110 @@ def test_a_reader_that_goes_away_is_no_defect(tmp_path):
         assert job.wait(timeout=20) == 1
     assert b"defect" not in errors
     assert b"Exception ignored" not in errors
+
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.png"
+REAL = ["--resolution", "64", "--faces", "1000", "--texture-size", "256", "--no-quality"]
+
+
+def own_signals() -> None:
+    """A shell that starts the tests in the background has them ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("delay", [0.2, 0.4, 0.7, 1.0, 1.4, 1.8, 2.3, 2.9])
+def test_a_stop_at_any_moment_of_the_start_is_a_stop(tmp_path, delay):
+    shutil.copy(PHOTO, tmp_path / "a.png")
+    out = tmp_path / "out"
+    what = ["batch", str(tmp_path)] if delay in (0.7, 1.4, 2.3) else ["reconstruct", str(PHOTO)]
+    number = signal.SIGTERM if delay in (0.4, 1.4, 1.8) else signal.SIGINT
+    with subprocess.Popen(
+        [sys.executable, "-m", "headstitch.backend", *what, "-o", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=own_signals,
+    ) as job:
+        time.sleep(delay)
+        job.send_signal(number)
+        _, errors = job.communicate(timeout=30)
+    assert job.returncode == 130, errors
+    assert "Stopped" in errors
+    assert "defect" not in errors
+    left = {path.name for path in out.iterdir()} if out.exists() else set()
+    assert left <= {"batch.json", "index.html"}
+    assert "defect" not in "".join(path.read_text() for path in out.glob("*"))
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "batch"])
+def test_a_stop_that_a_library_turns_into_its_own_error_is_a_stop(photo, journey, monkeypatch, capsys, command):
+    def swallowed(path) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    journey.meanwhile = swallowed
+    monkeypatch.setattr("headstitch.backend.batch.check_libraries", lambda: None)
+    assert cli.main([command, "anna.jpg" if command == "reconstruct" else "."]) == 130
+    assert "Stopped; nothing was left half-written." in capsys.readouterr().err
+
+
+def test_a_stop_that_a_library_swallows_ends_the_job_at_the_next_stage():
+    bar = Bar(io.StringIO())
+    with polite_stop():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            bar(Progress("texture", 0.5, None))
+    bar(Progress("texture", 0.6, None))
+
+
+def test_a_real_batch_of_two_photos_has_its_heads_and_its_page(tmp_path):
+    odd = os.fsdecode(b"z\xfcrich") if sys.platform == "linux" else "zurich"  # elsewhere a name must be Unicode
+    for stem in ("a", odd):
+        shutil.copy(PHOTO, tmp_path / f"{stem}.png")
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "headstitch.backend", "batch", str(tmp_path), "-o", str(out), *REAL],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = odd.encode("utf-8", "backslashreplace").decode()
+    assert done.stdout.splitlines()[:2] == ["made    a.png", f"made    {shown}.png"]
+    page = (out / "index.html").read_text("utf-8")
+    assert "2 of 2 photos became heads" in page
+    links = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert len(links) == 10
+    for link in links:
+        assert (out / unquote(link, errors="surrogateescape")).stat().st_size > 100, link
+    for stem in ("a", odd):
+        assert changed_files(out / stem) == ()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("render /nowhere 2>&-", 5, ""),
+        ("render /nowhere >&-", 5, "holds no head"),
+        ("--version >&- 2>&-", 0, ""),
+        ("render /nowhere <&-", 5, "holds no head"),
+    ],
+)
+def test_a_closed_stream_is_no_defect(line, code, said):
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m headstitch.backend {line}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "defect" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("arguments", ["--version", "--help", "reconstruct --help"])
+def test_a_reader_that_never_reads_is_no_defect(arguments):
+    line = f"{sys.executable} -m headstitch.backend {arguments} | true"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
