@@ -6,6 +6,7 @@ Imports nothing heavy, so that ``--help`` is quick.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -44,6 +45,7 @@ class Options:
     """Measure the finished head and warn about what looks wrong (adds some seconds)."""
 
     def __post_init__(self) -> None:
+        self._make_plain()
         _one_of("--device", self.device, ("auto", "cpu", "cuda", "mps"))
         _one_of("--neck", self.neck, ("closed", "open"))
         _one_of("--uv", self.uv, ("parts", "open3d"))
@@ -63,6 +65,24 @@ class Options:
             _numbers("--crop", self.crop, "centre column, centre row, side in pixels and rotation in degrees", 4)
             if self.crop[2] <= 0:
                 raise OptionError(f"--crop has a side of {self.crop[2]:g} pixels; the side must be positive.")
+
+    def _make_plain(self) -> None:
+        """Take NumPy's numbers and any sequence as Python's own: what stands in head.json must be JSON."""
+        for name in ("seed", "face", "resolution", "smoothing", "faces", "texture_size"):
+            value = getattr(self, name)
+            if _whole(value):
+                object.__setattr__(self, name, int(value))
+        for name in ("angles", "crop"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise OptionError(f"--{name} is {values}; give {'3' if name == 'angles' else '4'} numbers.")
+            plain = tuple(float(value) if isinstance(value, Real) else value for value in values)
+            object.__setattr__(self, name, plain)
+        if self.quality not in (True, False):
+            raise OptionError(f"--quality is {self.quality}; give True or False.")
+        object.__setattr__(self, "quality", bool(self.quality))
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in head.json: plain JSON values, tuples as lists."""

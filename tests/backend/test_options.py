@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 from headstitch.backend.errors import OptionError
 from headstitch.backend.options import Options
@@ -45,6 +46,12 @@ def test_defaults_are_valid_and_frozen():
         ("crop", (10.0, 10.0, math.nan, 0.0), "--crop"),
         ("crop", (10.0, 10.0, math.inf, 0.0), "--crop"),
         ("crop", (10.0, 10.0, 100.0), "--crop"),
+        ("angles", 5, "--angles"),
+        ("angles", "123", "--angles"),
+        ("angles", np.float32(5), "--angles"),
+        ("angles", np.zeros((3, 3)), "--angles"),
+        ("crop", 5.0, "--crop"),
+        ("quality", "no", "--quality"),
     ],
 )
 def test_a_value_that_cannot_work_is_named_with_what_would(field, value, names):
@@ -89,3 +96,18 @@ def test_every_field_is_explained():
     for field in dataclasses.fields(Options):
         _, _, rest = source.partition(f"\n    {field.name}:")
         assert rest.partition("\n")[2].lstrip().startswith('"""'), field.name
+
+
+def test_numpys_numbers_and_lists_are_taken_as_plain_ones():
+    odd = Options(
+        seed=np.int64(7),  # pyright: ignore[reportArgumentType]
+        face=np.uint8(2),  # pyright: ignore[reportArgumentType]
+        angles=np.float32([1.5, -2, 0]),  # pyright: ignore[reportArgumentType]
+        crop=[np.int32(10), 20, 30.5, np.float64(0)],  # pyright: ignore[reportArgumentType]
+        resolution=np.int16(64),  # pyright: ignore[reportArgumentType]
+        quality=np.bool_(False),  # pyright: ignore[reportArgumentType]
+    )
+    plain = Options(seed=7, face=2, angles=(1.5, -2.0, 0.0), crop=(10.0, 20.0, 30.5, 0.0), resolution=64, quality=False)
+    assert odd == plain
+    assert hash(odd) == hash(plain)
+    assert json.dumps(odd.to_dict()) == json.dumps(plain.to_dict())
