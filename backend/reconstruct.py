@@ -19,7 +19,7 @@ from .results.pictures import preview
 from .results.quality import measure
 from .results.record import make_record
 from .results.views import Viewer
-from .system import check_memory, choose_device
+from .system import check_memory, choose_device, plain_errors
 from .template.make import NAME, make_template, template_sha256
 
 # Stages with the seconds that they take on two cores, for the progress bar.
@@ -36,6 +36,7 @@ _STAGES = {
 
 
 @torch.inference_mode()
+@plain_errors()
 def reconstruct(
     photo: str | Path | np.ndarray,
     out: str | Path | None = None,
@@ -55,7 +56,7 @@ def reconstruct(
         HeadstitchError: with one sentence that says what to do; nothing was written.
     """
     if out is not None:
-        check_writable(Path(out))
+        check_writable(Path(out), _disk_needed(options))
     check_memory(_memory_needed(options))
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
@@ -107,7 +108,14 @@ def reconstruct(
 
 def _memory_needed(options: Options) -> int:
     """Bytes that a job takes at its peak beyond the bare process, as measured (``benchmarks/``) and rounded up."""
-    libraries_and_models = 1.1e9
-    lattice = 12 * options.resolution**3 * 0.65  # its nodes in single and double precision; the box is no cube
-    texels = 110 * options.texture_size**2
+    libraries_and_models = 0.7e9
+    lattice = 6 * options.resolution**3 * 0.65  # its nodes, some of them in double precision; the box is no cube
+    texels = 120 * options.texture_size**2
     return int(libraries_and_models + lattice + texels)
+
+
+def _disk_needed(options: Options) -> int:
+    """Bytes that a head takes at most: its texture, hardly compressed, is in albedo.png and once more in head.glb."""
+    triangles = options.faces or 8 * options.resolution**2  # measured: 5.9 times, before decimation
+    latent_and_preview = 4 << 20
+    return 2 * 3 * options.texture_size**2 + 80 * triangles + latent_and_preview

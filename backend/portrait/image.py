@@ -75,6 +75,11 @@ def load_photo(source: str | Path | np.ndarray) -> Photo:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if not isinstance(source, str | Path):
+        raise PhotoError(
+            f"The photo is a {type(source).__name__}; give the path of its file, or its pixels as a NumPy array "
+            "(numpy.asarray makes one of a Pillow image)."
+        )
     path = Path(source)
     data = _read(path)
     notes: list[str] = []

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headstitch.backend.errors import FaceError, HeadstitchError, OptionError, PhotoError, ResultsError
+from headstitch.backend.errors import (
+    FaceError,
+    HeadstitchError,
+    OptionError,
+    PhotoError,
+    ResourceError,
+    ResultsError,
+)
 from headstitch.backend.meshing.mesh import vertex_normals
 from headstitch.backend.options import Options
 from headstitch.backend.portrait.make import make_portrait
-from headstitch.backend.reconstruct import reconstruct
+from headstitch.backend.reconstruct import _disk_needed, _memory_needed, reconstruct
 from headstitch.backend.results.folder import HEAD_FILES
 from headstitch.backend.results.head import Head, changed_files
 from PIL import Image
@@ -242,3 +249,65 @@ def test_a_strangers_folder_is_refused_before_the_work_begins(tmp_path):
         reconstruct(PHOTO, tmp_path, options=PLAIN, progress=stages.append)
     assert stages == []
     assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+@pytest.mark.parametrize(
+    "photo", [None, 5, b"a.jpg", Image.new("RGB", (64, 64))], ids=lambda photo: type(photo).__name__
+)
+def test_what_is_no_photo_at_all_is_said(photo):
+    with pytest.raises(PhotoError, match=f"is a {type(photo).__name__}; give the path of its file"):
+        reconstruct(photo, options=PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out"),
+        (ImportError("libusb-1.0.so.0: cannot open shared object file: No such file or directory"), "apt-get install"),
+    ],
+)
+def test_what_libraries_raise_reaches_python_as_a_sentence(monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("headstitch.backend.reconstruct.make_portrait", fail)
+    with pytest.raises(ResourceError, match=said):
+        reconstruct(PHOTO, options=PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        (Options(), 25 << 20),
+        (Options(texture_size=8192), 384 << 20),
+        (Options(faces=2_000_000), 150 << 20),
+        (Options(resolution=512, faces=0), 150 << 20),
+    ],
+)
+def test_room_on_the_disk_is_asked_for_as_much_as_the_options_take(tmp_path, monkeypatch, options, least):
+    free = shutil.disk_usage(tmp_path)._replace(free=least)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(ResultsError, match=f"Only {least >> 20} MB are free"):
+        reconstruct(PHOTO, tmp_path / "head", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A head that keeps all its triangles."""
+    options = Options(resolution=96, faces=0, texture_size=256, quality=False)
+    return reconstruct(PHOTO, tmp_path_factory.mktemp("whole") / "head", options=options)
+
+
+def test_a_head_takes_no_more_of_the_disk_than_was_asked_for(head, whole):
+    for each in (head, whole):
+        options = Options(**{**each.record["options"], "angles": None, "crop": None})
+        assert sum(path.stat().st_size for path in each.folder.iterdir()) < _disk_needed(options)
+
+
+def test_memory_that_is_asked_for_covers_what_was_measured_without_refusing_too_much():
+    measured = {Options(): 1.05, Options(resolution=512): 1.41, Options(texture_size=4096): 2.45}
+    measured[Options(texture_size=8192)] = 8.35
+    for options, gigabytes in measured.items():
+        assert gigabytes < _memory_needed(options) / 1e9 < 1.35 * gigabytes
