@@ -22,6 +22,8 @@ Look = Literal["albedo", "lit", "clay", "normals"]
 world normals as colours, (n + 1) / 2."""
 
 BACKGROUND = (236, 236, 238)
+BAND = 1 << 20  # rays that are cast at once: what bounds the memory of a large picture
+PROBE = 1024  # rays along each side of the picture that tells how far the mesh is
 GUTTER_LEVELS = 2  # how often the albedo may be halved before its charts bleed into each other
 
 # Lights as directions towards them in the camera's frame (x right, y down, z forward), so every view is lit alike.
@@ -96,23 +98,36 @@ class Viewer:
         background: tuple[int, int, int] = BACKGROUND,
         supersample: int = 2,
     ) -> list[View]:
-        """One ``View`` for each look, from rays that are cast once."""
-        hits = self._cast(camera, size * supersample)
-        shape = (size, supersample, size, supersample)
-        mask = np.zeros((hits.size, hits.size), np.float32)
-        mask[hits.window] = hits.hit
-        depth = np.full((hits.size, hits.size), np.inf, np.float32)
-        depth[hits.window] = hits.depth
-        mask, depth = mask.reshape(shape).mean((1, 3)), depth.reshape(shape).min((1, 3))
-        views = []
-        for look in looks:
-            picture = np.empty((hits.size, hits.size, 3), np.uint8)
-            picture[:] = background
-            picture[hits.window][hits.hit] = self._color(hits, look)
-            if supersample > 1:
-                picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-            views.append(View(picture, mask, depth))
-        return views
+        """One ``View`` for each look, from rays that are cast once.
+
+        A large picture is made in bands of rows, so that its rays need little memory at a time.
+        """
+        side = size * supersample
+        probe = self._cast(camera, min(side, PROBE))
+        level = self._choose_level(probe, side)
+        mask, depth = np.zeros((size, size), np.float32), np.full((size, size), np.inf, np.float32)
+        pictures = [np.empty((size, size, 3), np.uint8) for _ in looks]
+        step = size if side <= PROBE else max(1, BAND // (side * supersample))
+        for top in range(0, size, step):
+            rows = slice(top, min(top + step, size))
+            fine = slice(rows.start * supersample, rows.stop * supersample)
+            hits = probe if side <= PROBE else self._cast(camera, side, fine)
+            window = (slice(hits.window[0].start - fine.start, hits.window[0].stop - fine.start), hits.window[1])
+            shape = (rows.stop - rows.start, supersample, size, supersample)
+            covered = np.zeros((fine.stop - fine.start, side), np.float32)
+            covered[window] = hits.hit
+            mask[rows] = covered.reshape(shape).mean((1, 3))
+            covered.fill(np.inf)
+            covered[window] = hits.depth
+            depth[rows] = covered.reshape(shape).min((1, 3))
+            for picture, look in zip(pictures, looks, strict=True):
+                band = np.empty((*covered.shape, 3), np.uint8)
+                band[:] = background
+                band[window][hits.hit] = self._color(hits, look, level)
+                if supersample > 1:
+                    band = cv2.resize(band, (size, shape[0]), interpolation=cv2.INTER_AREA)
+                picture[rows] = band
+        return [View(picture, mask, depth) for picture in pictures]
 
     def visible_points(self, camera: Camera, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What a camera sees, one ray a pixel: hit (S, S) bool, smooth world normals (S, S, 3) and world points
@@ -126,8 +141,12 @@ class Viewer:
         points[hit] = self._interpolate(self._vertices, hits, unit=False)
         return hit, normals, points
 
-    def _cast(self, camera: Camera, size: int) -> _Hits:
+    def _cast(self, camera: Camera, size: int, band: slice | None = None) -> _Hits:
+        """The rays of a picture, or of a band of its rows."""
         rows, columns = self._window(camera, size)
+        if band is not None:
+            start = min(max(rows.start, band.start), band.stop)
+            rows = slice(start, max(start, min(rows.stop, band.stop)))
         inverse = np.linalg.inv(camera.intrinsics)
         row, column = (
             (np.arange(rows.start, rows.stop) + 0.5) / size,
@@ -168,10 +187,10 @@ class Viewer:
             value /= np.maximum(np.sqrt(np.einsum("ij,ij->i", value, value)), 1e-12)[:, None]
         return value
 
-    def _color(self, hits: _Hits, look: Look) -> np.ndarray:
+    def _color(self, hits: _Hits, look: Look, level: int) -> np.ndarray:
         """(N, 3) uint8 sRGB of the rays that hit."""
         if look == "albedo":
-            return self._texture(hits)
+            return self._texture(hits, level)
         normals = self._interpolate(self._normals, hits)
         if look == "normals":
             return ((normals + 1) * 127.5 + 0.5).astype(np.uint8)
@@ -180,28 +199,32 @@ class Viewer:
             light = 0.10 + 0.14 * sky + 0.62 * key + 0.14 * fill
             return (np.clip(light[:, None] * CLAY, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
         light = 0.72 + 0.05 * sky + 0.24 * key + 0.05 * fill  # soft: photos bring their own light
-        return np.clip(self._texture(hits) * light[:, None] + 0.5, 0, 255).astype(np.uint8)
+        return np.clip(self._texture(hits, level) * light[:, None] + 0.5, 0, 255).astype(np.uint8)
 
     def _light(self, hits: _Hits, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How much each point turns to the key light (wrapped), the fill light and the sky, each (N,) in [0, 1]."""
         turn = hits.camera.cam2world[:3, :3].astype(np.float32)
-        view = normals @ turn[:, 2]
+        view = _dot(normals, turn[:, 2])
         # Seen from within (through an open neck) the surface shows its other side.
         normals = np.where((view > 0.2)[:, None], -normals, normals)
-        key = np.clip((normals @ (turn @ KEY) + 0.25) / 1.25, 0, 1)
-        return key, np.clip(normals @ (turn @ FILL), 0, 1), normals[:, 1] * 0.5 + 0.5
+        key = np.clip((_dot(normals, turn @ KEY) + 0.25) / 1.25, 0, 1)
+        return key, np.clip(_dot(normals, turn @ FILL), 0, 1), normals[:, 1] * 0.5 + 0.5
 
-    def _texture(self, hits: _Hits) -> np.ndarray:
-        """(N, 3) uint8 of the albedo at the hits, bilinear, from the halved albedo that suits the picture's scale."""
+    def _texture(self, hits: _Hits, level: int) -> np.ndarray:
+        """(N, 3) uint8 of the albedo at the hits, bilinear, from the albedo halved ``level`` times."""
         if self._textured is None:
             raise ResultsError("This mesh has no texture; choose the look clay.")
-        if len(hits.face) == 0:  # the picture has no scale then
-            return np.zeros((0, 3), np.uint8)
-        pixels = hits.size * float(hits.camera.intrinsics[0, 0]) / float(np.median(hits.depth[hits.hit]))  # per unit
-        level = int(np.clip(np.round(np.log2(max(self._texels / pixels, 1e-6))), 0, GUTTER_LEVELS))
         corners = self._textured.corner_uvs[hits.face]
         uvs = np.einsum("ijk,ij->ik", corners, hits.weights)
         return sample(self._level(level), uvs)
+
+    def _choose_level(self, probe: _Hits, side: int) -> int:
+        """How often the albedo is to be halved to suit the scale of a picture of ``side`` rays."""
+        if not probe.hit.any():
+            return 0
+        # Rays along one world unit.
+        rays = side * float(probe.camera.intrinsics[0, 0]) / float(np.median(probe.depth[probe.hit]))
+        return int(np.clip(np.round(np.log2(max(self._texels / rays, 1e-6))), 0, GUTTER_LEVELS))
 
     def _level(self, level: int) -> np.ndarray:
         while len(self._levels) <= level:
@@ -209,6 +232,11 @@ class Viewer:
             half = (max(1, width // 2), max(1, height // 2))
             self._levels.append(cv2.resize(self._levels[-1], half, interpolation=cv2.INTER_AREA))
         return self._levels[level]
+
+
+def _dot(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """(N,) of (N, 3) and (3,). A matrix product may round a row otherwise when others stand beside it."""
+    return vectors[:, 0] * direction[0] + vectors[:, 1] * direction[1] + vectors[:, 2] * direction[2]
 
 
 def sample(albedo: np.ndarray, uvs: np.ndarray) -> np.ndarray:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from headstitch.backend.camera import Camera
 from headstitch.backend.errors import ResultsError
 from headstitch.backend.meshing.mesh import Mesh, TexturedMesh
+from headstitch.backend.results import views
 from headstitch.backend.results.views import Viewer, orbit, sample, vertex_normals
 
 
@@ -160,3 +163,42 @@ def test_sample_hits_texel_centres_and_blends_between_them():
     assert sample(albedo, np.zeros((0, 2))).shape == (0, 3)
     many = sample(albedo, np.tile(uvs, (700, 1)))
     assert np.array_equal(many, np.tile(albedo.reshape(-1, 3), (700, 1)))
+
+
+@pytest.mark.parametrize(("supersample", "yaw", "distance"), [(1, 0.4, None), (2, 2.0, None), (3, 0.0, 0.25)])
+def test_a_picture_made_in_bands_has_the_pixels_of_one_made_whole(painted, monkeypatch, supersample, yaw, distance):
+    camera = orbit(painted.mesh, yaw, 0.2)
+    if distance is not None:  # so near that the head fills the picture and more
+        camera = Camera.from_angles(yaw, 0.2, radius=distance, focal=0.7)
+    looks = ["albedo", "lit", "clay", "normals"]
+    viewer = Viewer(painted)
+    monkeypatch.setattr(views, "PROBE", 64)
+    monkeypatch.setattr(views, "BAND", 1 << 40)
+    whole = viewer.render_looks(camera, looks, 150, supersample=supersample)
+    monkeypatch.setattr(views, "BAND", 7 * 150 * supersample**2)
+    banded = viewer.render_looks(camera, looks, 150, supersample=supersample)
+    for one, other in zip(whole, banded, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_array_equal(one.depth, other.depth)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak that Linux counts")
+def test_the_largest_picture_takes_little_memory(ball, tmp_path):
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from headstitch.backend.meshing.mesh import Mesh, TexturedMesh\n"
+        "from headstitch.backend.results.views import Viewer, orbit\n"
+        "arrays = np.load(sys.argv[1])\n"
+        "mesh = Mesh(arrays['vertices'], arrays['faces'])\n"
+        "viewer = Viewer(TexturedMesh(mesh, arrays['uvs'], arrays['albedo']))\n"
+        "viewer.render(orbit(mesh, 0.0), 64)\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
+        "before = peak()\n"
+        "viewer.render(orbit(mesh, 0.0), 2048)\n"
+        "print(peak() - before)\n"
+    )
+    file = tmp_path / "ball.npz"
+    np.savez(file, vertices=ball.mesh.vertices, faces=ball.mesh.faces, uvs=ball.corner_uvs, albedo=ball.albedo)
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300  # MB; made whole it takes 980
