@@ -14,6 +14,7 @@ from .results.folder import told, write_file
 from .results.head import Head
 from .results.pictures import encode_png, turntable, write_turntable
 from .results.views import Viewer, orbit
+from .system import check_memory
 
 FRAMES = 72  # of a turn: every 5 degrees, 3 seconds
 
@@ -42,10 +43,12 @@ def render_head(
     Raises:
         ResultsError: there is no head in ``folder``, or ``out`` cannot be written.
         OptionError: ``yaws`` is empty and no turntable is asked for.
+        ResourceError: the memory does not suffice for pictures of this size.
     """
     sides = {name_of(yaw): math.radians(yaw) for yaw in yaws}
     if not sides and not with_turntable:
         raise OptionError("There is nothing to render; give a side with --yaw, a number with --views, or --turntable.")
+    check_memory(_memory_needed(size, FRAMES if with_turntable else 0), "--size")
     frames = [f"turntable, {frame} of {FRAMES}" for frame in range(1, FRAMES + 1)] if with_turntable else []
     clock = StageClock({"reading the head": 10.0, **dict.fromkeys([*sides, *frames], 1.0), "writing": 5.0}, progress)
     with clock.stage("reading the head"):
@@ -73,6 +76,14 @@ def name_of(yaw: float) -> str:
     if abs(turned - whole) < 0.05:
         return f"yaw_{180 if whole == -180 else whole:+04d}.png"
     return f"yaw_{turned:+06.1f}.png"
+
+
+def _memory_needed(size: int, frames: int) -> int:
+    """Bytes that the pictures take at their peak, as measured and rounded up; WebP's encoder wants all frames at once,
+    and holds them three times.
+    """
+    one_picture = 0.1e9 + 12 * size**2
+    return int(one_picture + (10 * frames + 90 * (frames > 0)) * size**2)
 
 
 def _timed(pictures: Iterator[np.ndarray], clock: StageClock, stages: Sequence[str]) -> Iterator[np.ndarray]:

@@ -50,11 +50,12 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def check_memory(needed: int) -> None:
+def check_memory(needed: int, smaller: str = "--resolution or --texture-size") -> None:
     """Refuse a job that this machine cannot hold, before it begins.
 
     Args:
         needed: bytes that the job will take beyond what the process holds now.
+        smaller: the options that would make it take less.
 
     Raises:
         ResourceError: less is free, by the kernel's account, a control group's limit or the process's own limit.
@@ -65,7 +66,7 @@ def check_memory(needed: int) -> None:
     free, where = found
     raise ResourceError(
         f"This job needs about {needed / GIB:.1f} GiB of memory, but {where} leaves {max(0, free) / GIB:.1f} GiB; "
-        "close other programs, or give a smaller --resolution or --texture-size."
+        f"close other programs, or give a smaller {smaller}."
     )
 
 

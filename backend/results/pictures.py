@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,7 +18,6 @@ from . import folder, provenance
 from .views import BACKGROUND, Look, Viewer, orbit
 
 TILE = 256  # side of one view of the preview, pixels
-ANIMATIONS = (".webp", ".gif", ".mp4")
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -93,66 +91,27 @@ def turntable(
         yield viewer.render(orbit(viewer.mesh, 2 * math.pi * frame / frames, pitch), size, look).image
 
 
-def write_turntable(frames: Iterator[np.ndarray] | Sequence[np.ndarray], path: Path, fps: float = 24.0) -> Path:
-    """Write the frames as one file, in one piece, and return its path.
-
-    The suffix chooses the form: ``.webp`` (the one to take: every colour, plays in browsers, written by Pillow alone),
-    ``.gif`` (256 colours), ``.mp4`` (VP9, or MPEG-4 part 2 where OpenCV's wheel has no VP9; H.264 is in no wheel).
-    Without a suffix the path is a folder and gets ``frame_0000.png`` and so on. All but the MP4 carry the mark of
-    generated content.
+def write_turntable(frames: Iterable[np.ndarray], path: Path, fps: float = 24.0) -> Path:
+    """Write the frames as one WebP, in one piece, and return its path: every colour, endless, plays in browsers.
 
     Raises:
-        ResultsError: the suffix is none of these, or the file cannot be written.
+        ResultsError: there are no frames, or the file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix and suffix not in ANIMATIONS:
-        raise ResultsError(
-            f"A turntable cannot be written as {path.name}; end the name in {', '.join(ANIMATIONS)}, or give a folder."
-        )
-    with folder.told(path):
-        if not suffix:
-            path.mkdir(parents=True, exist_ok=True)
-            for number, frame in enumerate(frames):
-                folder.write_file(path / f"frame_{number:04d}.png", encode_png(frame))
-        elif suffix == ".mp4":
-            folder.write_file(path, _mp4(frames, fps))
-        else:
-            folder.write_file(path, _animation(frames, suffix[1:], fps))
-    return path
-
-
-def _animation(frames: Iterator[np.ndarray] | Sequence[np.ndarray], form: str, fps: float) -> bytes:
     pictures = [Image.fromarray(frame) for frame in frames]
     if not pictures:
         raise ResultsError("A turntable needs at least one frame.")
-    options: dict[str, object] = {"quality": 85, "method": 2, "xmp": provenance.xmp()}
-    if form == "gif":
-        options = {"comment": provenance.SENTENCE.encode(), "optimize": False}
     stream = io.BytesIO()
     pictures[0].save(
-        stream, form, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0, **options
+        stream,
+        "webp",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        quality=85,
+        method=2,
+        xmp=provenance.xmp(),
     )
-    return stream.getvalue()
-
-
-def _mp4(frames: Iterator[np.ndarray] | Sequence[np.ndarray], fps: float) -> bytes:
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "turntable.mp4"
-        writer = None
-        for frame in frames:
-            if writer is None:
-                height, width = frame.shape[:2]
-                writer = _video_writer(str(file), fps, (width, height))
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        if writer is None:
-            raise ResultsError("A turntable needs at least one frame.")
-        writer.release()
-        return file.read_bytes()
-
-
-def _video_writer(file: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
-    for codec in ("vp09", "mp4v"):
-        writer = cv2.VideoWriter(file, cv2.VideoWriter.fourcc(*codec), fps, size)
-        if writer.isOpened():
-            return writer
-    raise ResultsError("This OpenCV has no video encoder for MP4; write the turntable as .webp instead.")
+    with folder.told(path):
+        folder.write_file(path, stream.getvalue())
+    return path

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from headstitch.backend import cli
 from headstitch.backend.camera import Camera
-from headstitch.backend.errors import OptionError, ResultsError
+from headstitch.backend.errors import OptionError, ResourceError, ResultsError
 from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
 from headstitch.backend.render import FRAMES, name_of, render_head
 from headstitch.backend.results.head import Head
@@ -157,3 +157,12 @@ def test_an_option_that_cannot_work_is_one_sentence(die, arguments, capsys):
     told = capsys.readouterr().err
     assert told.startswith(arguments[0])
     assert told.count("\n") == 1
+
+
+def test_a_turntable_too_large_for_the_memory_is_refused_before_the_work(die, tmp_path, monkeypatch):
+    monkeypatch.setattr("headstitch.backend.system.available_memory", lambda: (4 << 30, "this machine"))
+    with pytest.raises(ResourceError, match=r"about 1\d\.\d GiB of memory.*a smaller --size\.$"):
+        render_head(die, tmp_path / "out", [], size=4096, with_turntable=True)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("headstitch.backend.system.available_memory", lambda: (1 << 30, "this machine"))
+    assert len(render_head(die, tmp_path / "out", [0], size=2048)) == 1
