@@ -87,12 +87,6 @@ def segment_person(image: np.ndarray) -> np.ndarray:
         return np.array(mask, np.float32).reshape(image.shape[:2])
 
 
-def load_detectors() -> None:
-    """Load every graph now, so that the next photo is quick."""
-    for name in ("full_range", "short_range", "mesh", "segmentation"):
-        _graph(name)
-
-
 def close_detectors() -> None:
     """Free every graph; the next call loads it again."""
     with _lock:

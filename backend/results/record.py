@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import PurePath
@@ -29,7 +29,6 @@ def make_record(
     model: str,
     model_sha256: str,
     device: str,
-    warnings: Sequence[str] = (),
     stages: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """What head.json says of the journey; ``Head.save`` adds the camera, surface, quality and files.
@@ -44,7 +43,6 @@ def make_record(
         model: name of the model or template.
         model_sha256: of its data.
         device: where the tensors lived.
-        warnings: of the journey, beside the portrait's own; the quality report keeps its own.
         stages: seconds that each stage took.
     """
     from ... import __version__
@@ -69,7 +67,7 @@ def make_record(
         "options": options.to_dict(),
         "device": device,
         "libraries": _versions(),
-        "warnings": list(dict.fromkeys([*portrait.warnings, *warnings])),
+        "warnings": list(dict.fromkeys(portrait.warnings)),
         "run": {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(sum(stages.values()), 3),

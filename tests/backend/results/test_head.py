@@ -256,5 +256,5 @@ def test_name_of_the_photo_that_is_not_unicode_is_kept(tmp_path, head, portrait)
 
 
 def test_record_keeps_each_warning_once(portrait):
-    record = record_of(portrait, warnings=("Small.", "Several.", "Small."))
+    record = record_of(replace(portrait, warnings=("Several.", "Small.", "Several.")))
     assert record["warnings"] == ["Several.", "Small."]
