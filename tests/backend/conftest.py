@@ -16,13 +16,14 @@ from headstitch.backend.errors import FaceError
 from headstitch.backend.options import Options
 from headstitch.backend.progress import Listener, Progress
 from headstitch.backend.results.folder import HEAD_FILES
+from headstitch.backend.results.report import QualityReport
 
 
 @dataclass
 class FakeHead:
     folder: Path
     record: dict
-    quality: None = None
+    quality: QualityReport | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -32,6 +33,7 @@ class FakeJourney:
 
     calls: list[str] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
+    quality: QualityReport | None = None
     meanwhile: Callable[[Path], None] | None = None  # called in the middle of every photo
     error: BaseException | None = None
 
@@ -68,7 +70,7 @@ class FakeJourney:
             (out / name).write_bytes(json.dumps(record).encode() if name == "head.json" else b"x")
         if progress:
             progress(Progress("done", 1.0, 0.0))
-        return FakeHead(out, record, warnings=self.warnings)
+        return FakeHead(out, record, self.quality, self.warnings)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from headstitch.backend.errors import FaceError, HeadstitchError, OptionError, P
 from headstitch.backend.options import Options
 from headstitch.backend.progress import Progress
 from headstitch.backend.results.head import changed_files
+from headstitch.backend.results.report import Measurement, QualityReport
 from headstitch.backend.stop import STOPPED, polite_stop
 from headstitch.backend.terminal import Bar
 
@@ -101,6 +102,20 @@ def test_warnings_are_told_once_on_stdout(photo, journey, capsys):
     journey.warnings = ("The face is only 60 pixels wide.", "The face is only 60 pixels wide.")
     assert cli.main(["reconstruct", "anna.jpg"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["Warning: The face is only 60 pixels wide."]
+
+
+def test_the_table_of_measurements_is_told_and_no_warning_twice(photo, journey, capsys):
+    good = Measurement("a", "landmark error", 1.2, "%", 3.0, "at most", "unsaid")
+    bad = Measurement("b", "outline", 0.5, "", 0.85, "at least", "The outline differs; tie the hair back.")
+    journey.quality = QualityReport((good, bad))
+    journey.warnings = ("The face is small.",)
+    assert cli.main(["reconstruct", "anna.jpg"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "ok    landmark error  1.2 %  <= 3",
+        "WARN  outline           0.5  >= 0.85",
+        "! The outline differs; tie the hair back.",
+        "Warning: The face is small.",
+    ]
 
 
 @pytest.mark.parametrize("kind", [HeadstitchError, OptionError, PhotoError, FaceError, ResultsError, ResourceError])
