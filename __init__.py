@@ -31,7 +31,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_HOMES[name], __name__), name)
+    from .backend.system import plain_errors
+
+    with plain_errors():  # a missing system library becomes a sentence
+        value = getattr(import_module(_HOMES[name], __name__), name)
     globals()[name] = value
     return value
 
