@@ -44,12 +44,13 @@ class Bar:
         stop.check()
         left = "" if progress.seconds_left is None else time_left(progress.seconds_left)
         text = f"{progress.stage}, {left}" if left else progress.stage
+        name = progress.stage.partition(",")[0]  # "turntable, 3 of 72" is one stage in 72 steps
         if self._bar is not None:
             self._bar.n = 100 * progress.fraction
             self._bar.set_description_str(text, refresh=True)
-        elif progress.stage != self._stage:
+        elif name != self._stage:
             print(f"{100 * progress.fraction:3.0f}% {text}", file=self._stream, flush=True)
-        self._stage = progress.stage
+        self._stage = name
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar."""
