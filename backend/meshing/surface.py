@@ -105,7 +105,7 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
         return mesh
     vertices, triangles = mesh.vertices, mesh.faces
     if len(triangles) > 3 * faces:
-        coarse = fast_simplification.simplify(vertices, triangles, target_count=3 * faces // 2, agg=1)
+        coarse = fast_simplification.simplify(vertices, triangles, target_count=3 * faces // 2, agg=2)
         vertices, triangles = coarse[0], coarse[1]
     legacy = legacy_mesh(vertices, triangles).simplify_quadric_decimation(faces)
     legacy.remove_degenerate_triangles().remove_duplicated_triangles()

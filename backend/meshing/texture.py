@@ -30,6 +30,7 @@ _CUT_BARE, _CUT_FADED = 0.02, 0.11  # world units above the cut through the neck
 _REACH = 0.15  # world units over which the photo's colour pulls the field's along
 _ALIKE = 0.25  # distance in sRGB beyond which photo and field show different things
 _GRAIN = 0.002  # world units; detail finer than this is grain
+_GRAIN_TILE = 512  # pixels; noise repeats unseen
 _GRAIN_SHARE, _GRAIN_LIMIT = 0.7, 0.02  # of the photo's, whose light adds to it; sRGB, noisier photos are not imitated
 _SMOOTH = 0.008  # world units; the scale below which the photo's detail is not carried over
 _POINTS_AT_ONCE = 1 << 19
@@ -96,9 +97,10 @@ def _grain_strength(image: np.ndarray, camera: Camera, points: np.ndarray) -> fl
 
 def _grain(size: int, seed: int) -> np.ndarray:
     """(size, size) float32 noise of deviation 1, as coarse as the detail that photos have at a texel."""
-    noise = np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 1.0)
-    return noise / noise.std()
+    tile = np.random.default_rng(seed).standard_normal((_GRAIN_TILE, _GRAIN_TILE), dtype=np.float32)
+    tile = cv2.GaussianBlur(tile, (0, 0), 1.0)
+    copies = -(-size // _GRAIN_TILE)
+    return np.tile(tile / tile.std(), (copies, copies))[:size, :size]
 
 
 def _photo_weight(mesh: Mesh, graph: csr_array, portrait: Portrait) -> np.ndarray:
