@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,6 @@ _SETTLED = 0.01  # rounds end when the energy falls by less than this share
 _COTANGENTS = (0.05, 20.0)  # weights are kept within, which keeps the matrix positive definite and well conditioned
 _RINGS = 4  # at most: later patches would reach across the chart
 _MENDS = 20  # how often flipped triangles are relaxed, in a region that grows by a ring each time
-_BULGE = 0.01  # of the distance between a border vertex's neighbours: how far it is put outside of their line
 _SMALL_HOLE = 0.5  # of the longest border; a disc with a longer second border is a tube and not to be filled
 
 
@@ -180,18 +180,17 @@ def _on_circle(vertices: np.ndarray, edges: _Edges, border: np.ndarray) -> np.nd
     image[border] = length.sum() / (2 * np.pi) * np.exp(1j * angle)
     inner = np.ones(len(vertices), bool)
     inner[border] = False
-    return _relax(edges.matrix, image, inner)
+    return _relax(edges.matrix, image, inner, _factor)
 
 
-def _relax(matrix: csc_array, image: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _relax(matrix: csc_array, image: np.ndarray, free: np.ndarray, factor: Callable) -> np.ndarray:
     """``image`` (V,) with the ``free`` (V,) vertices where the ``matrix`` (V, V) balances them against the others."""
     if not free.any():
         return image
     rows = matrix[free]
     moved = image.copy()
     moved[free] = 0
-    system, right = csc_array(rows[:, free]), -(rows @ moved)
-    moved[free] = splu(system).solve(right) if np.iscomplexobj(matrix) else _solve(_factor(system), right)
+    moved[free] = _solve(factor(csc_array(rows[:, free])), -(rows @ moved))
     return moved
 
 
@@ -201,7 +200,7 @@ def _factor(matrix: csc_array) -> SuperLU:
 
 
 def _solve(factors: SuperLU, right: np.ndarray) -> np.ndarray:
-    """The solution (N,) complex for real factors and a right hand side (N,) complex."""
+    """The solution (N,) complex for a right hand side (N,) complex."""
     solution = factors.solve(np.stack([right.real, right.imag], axis=1))
     return solution[:, 0] + 1j * solution[:, 1]
 
@@ -241,8 +240,7 @@ def _mend(image: np.ndarray, faces: np.ndarray, border: np.ndarray) -> np.ndarra
     """``image`` (V,) with no flipped triangle and no crossing of the border; None where that would take too much.
 
     The surroundings are relaxed, in patches that grow by a ring each time. It is Tutte's map again: inner vertices go
-    to the mean of their neighbours, border vertices to the mean of the two beside them and a little outwards, which
-    makes a flat arc of the border.
+    to the mean of their neighbours, border vertices to the mean of the two beside them, which straightens the border.
     """
     averages = None
     for mend in range(_MENDS):
@@ -258,29 +256,20 @@ def _mend(image: np.ndarray, faces: np.ndarray, border: np.ndarray) -> np.ndarra
         spoiled[border[(crossing + 1) % len(border)]] = True
         for _ in range(mend % _RINGS):
             spoiled[faces[spoiled[faces].any(axis=1)]] = True
-        if spoiled[border].all():
-            break  # nothing would hold the border
-        image = _relax(averages, image, spoiled)
+        image = _relax(averages, image, spoiled, splu)
     return None
 
 
 def _averages(faces: np.ndarray, border: np.ndarray, count: int) -> csc_array:
-    """(V, V) complex: what ``_mend`` wants to be 0, a vertex minus the mean of its neighbours.
-
-    Of the neighbours of a border vertex only the two on the border count, and the vertex stands out to the right of
-    their line: on a straight one, triangles with three corners on the border would have no area.
-    """
+    """(V, V): a vertex minus each neighbour; of the neighbours of a border vertex only the two on the border."""
     i, j = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     on_border = np.zeros(count, bool)
     on_border[border] = True
     i, j = np.concatenate([i, j]), np.concatenate([j, i])  # inner edges count twice
     inner = ~on_border[i]
-    before, after = np.roll(border, 1), np.roll(border, -1)
-    rows = np.concatenate([i[inner], border, border])
-    columns = np.concatenate([j[inner], before, after])
-    ones = np.ones(len(border))
-    shares = np.concatenate([np.ones(inner.sum()), ones * (1 + _BULGE * 2j), ones * (1 - _BULGE * 2j)])
-    entries = np.concatenate([-shares, shares]), (np.concatenate([rows, rows]), np.concatenate([columns, rows]))
+    before = np.roll(border, 1)
+    i, j = np.concatenate([i[inner], border, before]), np.concatenate([j[inner], before, border])
+    entries = np.repeat([-1.0, 1.0], len(i)), (np.concatenate([i, i]), np.concatenate([j, i]))
     return csc_array(coo_array(entries, shape=(count, count)))
 
 
