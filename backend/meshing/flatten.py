@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,8 @@ _SETTLED = 0.01  # rounds end when the energy falls by less than this share
 _COTANGENTS = (0.05, 20.0)  # weights are kept within, which keeps the matrix positive definite and well conditioned
 _RINGS = 4  # at most: later patches would reach across the chart
 _MENDS = 20  # how often flipped triangles are relaxed, in a region that grows by a ring each time
+_EVEN = 0.01  # the part of even weights beside those of mean value coordinates
+_BULGE = 0.01  # of the distance between a border vertex's neighbours: how far it is put outside of their line
 _SMALL_HOLE = 0.5  # of the longest border; a disc with a longer second border is a tube and not to be filled
 
 
@@ -55,7 +56,7 @@ def flatten(vertices: np.ndarray, faces: np.ndarray) -> Disc | None:
         start = _on_circle(filled_vertices, edges, border)
     if (_areas(start, filled_faces) <= 0).any():
         return None
-    image = _mend(_as_rigid_as_possible(start, edges), filled_faces, border)
+    image = _mend(_as_rigid_as_possible(start, edges), edges, border)
     if image is None:
         return None
     return Disc(_as_points(image[: len(vertices)]), border)
@@ -180,17 +181,18 @@ def _on_circle(vertices: np.ndarray, edges: _Edges, border: np.ndarray) -> np.nd
     image[border] = length.sum() / (2 * np.pi) * np.exp(1j * angle)
     inner = np.ones(len(vertices), bool)
     inner[border] = False
-    return _relax(edges.matrix, image, inner, _factor)
+    return _relax(edges.matrix, image, inner)
 
 
-def _relax(matrix: csc_array, image: np.ndarray, free: np.ndarray, factor: Callable) -> np.ndarray:
+def _relax(matrix: csc_array, image: np.ndarray, free: np.ndarray) -> np.ndarray:
     """``image`` (V,) with the ``free`` (V,) vertices where the ``matrix`` (V, V) balances them against the others."""
     if not free.any():
         return image
     rows = matrix[free]
     moved = image.copy()
     moved[free] = 0
-    moved[free] = _solve(factor(csc_array(rows[:, free])), -(rows @ moved))
+    system, right = csc_array(rows[:, free]), -(rows @ moved)
+    moved[free] = splu(system).solve(right) if np.iscomplexobj(matrix) else _solve(_factor(system), right)
     return moved
 
 
@@ -200,7 +202,7 @@ def _factor(matrix: csc_array) -> SuperLU:
 
 
 def _solve(factors: SuperLU, right: np.ndarray) -> np.ndarray:
-    """The solution (N,) complex for a right hand side (N,) complex."""
+    """The solution (N,) complex for real factors and a right hand side (N,) complex."""
     solution = factors.solve(np.stack([right.real, right.imag], axis=1))
     return solution[:, 0] + 1j * solution[:, 1]
 
@@ -236,12 +238,14 @@ def _areas(image: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return (np.conj(b - a) * (c - a)).imag / 2
 
 
-def _mend(image: np.ndarray, faces: np.ndarray, border: np.ndarray) -> np.ndarray | None:
+def _mend(image: np.ndarray, edges: _Edges, border: np.ndarray) -> np.ndarray | None:
     """``image`` (V,) with no flipped triangle and no crossing of the border; None where that would take too much.
 
     The surroundings are relaxed, in patches that grow by a ring each time. It is Tutte's map again: inner vertices go
-    to the mean of their neighbours, border vertices to the mean of the two beside them, which straightens the border.
+    to the mean of their neighbours, border vertices to the mean of the two beside them and a little outwards, which
+    makes a flat arc of the border.
     """
+    faces = edges.faces
     averages = None
     for mend in range(_MENDS):
         flipped = faces[_areas(image, faces) <= 0]
@@ -249,27 +253,46 @@ def _mend(image: np.ndarray, faces: np.ndarray, border: np.ndarray) -> np.ndarra
         if not len(flipped) and not len(crossing):
             return image
         if averages is None:
-            averages = _averages(faces, border, len(image))
+            averages = _averages(edges, border, len(image))
         spoiled = np.zeros(len(image), bool)
         spoiled[flipped] = True
         spoiled[border[crossing]] = True
         spoiled[border[(crossing + 1) % len(border)]] = True
         for _ in range(mend % _RINGS):
             spoiled[faces[spoiled[faces].any(axis=1)]] = True
-        image = _relax(averages, image, spoiled, splu)
+        if spoiled[border].all():
+            break  # nothing would hold the border
+        image = _relax(averages, image, spoiled)
     return None
 
 
-def _averages(faces: np.ndarray, border: np.ndarray, count: int) -> csc_array:
-    """(V, V): a vertex minus each neighbour; of the neighbours of a border vertex only the two on the border."""
-    i, j = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+def _averages(edges: _Edges, border: np.ndarray, count: int) -> csc_array:
+    """(V, V) complex: what ``_mend`` wants to be 0, a vertex minus a mean of its neighbours.
+
+    The mean is weighted by Floater 2003, "Mean value coordinates", which keeps the vertex where it is among neighbours
+    in a plane, and a little by even weights, which keep it away from them. Of the neighbours of a border vertex only
+    the two on the border count, and the vertex stands out to the right of their line: on a straight one, triangles with
+    three corners on the border would have no area.
+    """
+    flat = edges.flat
+    length = np.abs(flat)
+    length = np.maximum(length, 1e-3 * length.mean() + np.finfo(float).tiny)
+    turned = np.conj(flat) * -np.roll(flat, 1, axis=1)  # cos and sin of the angle at each corner, times lengths
+    half = np.abs(turned.imag) / np.maximum(np.abs(turned) + turned.real, np.finfo(float).tiny)  # its half's tangent
+    half = half.clip(1e-3, 1e3)
+    here, after, before = edges.faces, np.roll(edges.faces, -1, axis=1), np.roll(edges.faces, 1, axis=1)
+    i = np.concatenate([here.ravel(), here.ravel()])
+    j = np.concatenate([after.ravel(), before.ravel()])
+    share = np.concatenate([(half / length).ravel(), (half / np.roll(length, 1, axis=1)).ravel()])
+    share = share / np.bincount(i, share, count)[i] + _EVEN / np.bincount(i, minlength=count)[i]
     on_border = np.zeros(count, bool)
     on_border[border] = True
-    i, j = np.concatenate([i, j]), np.concatenate([j, i])  # inner edges count twice
     inner = ~on_border[i]
-    before = np.roll(border, 1)
-    i, j = np.concatenate([i[inner], border, before]), np.concatenate([j[inner], before, border])
-    entries = np.repeat([-1.0, 1.0], len(i)), (np.concatenate([i, i]), np.concatenate([j, i]))
+    rows = np.concatenate([i[inner], border, border])
+    columns = np.concatenate([j[inner], np.roll(border, 1), np.roll(border, -1)])
+    ones = np.ones(len(border))
+    shares = np.concatenate([share[inner], ones * (1 + _BULGE * 2j), ones * (1 - _BULGE * 2j)])
+    entries = np.concatenate([-shares, shares]), (np.concatenate([rows, rows]), np.concatenate([columns, rows]))
     return csc_array(coo_array(entries, shape=(count, count)))
 
 

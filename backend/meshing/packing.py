@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_CELLS = 128  # along the square's side: places that are tried
+_CELLS = 192  # along the square's side: places that are tried
 _FINE = 4  # fine cells along a cell's side: silhouettes are drawn at these, and widened to whole cells
 _SEARCH = 8  # halvings of the range in which the largest scale that fits lies
 _FREE = 24  # this many charts, the largest, are tried in every quarter turn; the rest only lying
@@ -53,7 +53,8 @@ def pack(outlines: Sequence[np.ndarray], upright: Sequence[bool], gutter: float)
                 low, found = scale, places
         if found is not None:
             break
-        gutter, cells = gutter / 2, cells * 2
+        gutter /= 2
+        cells *= 1 if gutter * cells >= 1 else 2  # finer ones help only where they, not the gutter, take the room
     placings = {
         number: Placing(_QUARTERS[quarters] @ turns[number], low, shift)
         for number, (quarters, shift) in zip(order, found, strict=True)
@@ -96,7 +97,8 @@ def _place(
         _, fine, row, column, low, quarter = best
         reach = int(np.ceil(gutter / room * cells * _FINE))
         edge = -(-reach // _FINE)
-        apart = _cells(cv2.dilate(np.pad(fine, edge * _FINE), _round(reach)))
+        away = cv2.distanceTransform(1 - np.pad(fine, edge * _FINE), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        apart = _cells(away < reach + 0.5)
         # Taken is what lies within the square.
         top, left = row - edge, column - edge
         inside = apart[max(0, -top) : cells - top, max(0, -left) : cells - left]
@@ -124,12 +126,6 @@ def _cells(fine: np.ndarray) -> np.ndarray:
     """The cells (float32, 0 or 1) that hold any of the ``fine`` ones."""
     rows, columns = fine.shape[0] // _FINE, fine.shape[1] // _FINE
     return fine.reshape(rows, _FINE, columns, _FINE).max(axis=(1, 3)).astype(np.float32)
-
-
-def _round(reach: int) -> np.ndarray:
-    """A disc (2 reach + 1, 2 reach + 1) uint8 that holds every place nearer than ``reach`` + 0.5."""
-    along = np.arange(-reach, reach + 1)
-    return (along[:, None] ** 2 + along**2 <= (reach + 0.5) ** 2).astype(np.uint8)
 
 
 def _area(polygon: np.ndarray) -> float:
