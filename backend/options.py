@@ -15,8 +15,51 @@ from .errors import OptionError
 
 
 @dataclass(frozen=True)
+class Inversion:
+    """How a model inverts the photo: every choice that the paper leaves open, with the reason for its default."""
+
+    mask: Literal["slices", "planes"] = "slices"
+    """slices: each slice of a plane has a mask of its own, so that the back of the head is not taken from the encoder of
+    the front; planes: one mask a plane, the nearest reading of the paper."""
+    mask_rays: int = 256
+    """Rays along the side of the input view whose depth makes the mask; fewer than 256 leave holes. 256 to 1024."""
+    mask_depth: Literal["visible", "occluded"] = "visible"
+    """Whose depth makes the mask; the visible encoder is the more faithful one in the input view."""
+    mask_closing: int = 9
+    """Diameter in cells of the closing that fills what lies between rays; 0 to 31."""
+    mask_softness: float = 1.75
+    """Standard deviation in cells of the blur of the mask's edge, which hides the seam; 0 to 10."""
+    mixed_planes: Literal["all", "front"] = "all"
+    """all: every plane is stitched; front: the two side planes are the visible encoder's, as GOAE has them."""
+    appearance: Literal["visible", "occluded"] = "visible"
+    """Whose w colours the pictures (super-resolution and background); the input view must look like the photo."""
+    background: Literal["white", "grey", "black", "learned"] = "white"
+    """What stands behind the photo and behind what the encoders compare it with. The paper removes it without saying
+    for what; a constant leaves no difference outside the head. learned: the generator's own, behind renders only."""
+    crop: Literal["same", "official"] = "same"
+    """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border, as in the
+    official scripts."""
+
+    def __post_init__(self) -> None:
+        _one_of("--inversion.mask", self.mask, ("slices", "planes"))
+        _within("--inversion.mask-rays", self.mask_rays, 256, 1024)
+        _one_of("--inversion.mask-depth", self.mask_depth, ("visible", "occluded"))
+        _within("--inversion.mask-closing", self.mask_closing, 0, 31)
+        if not isinstance(self.mask_softness, Real) or not 0 <= self.mask_softness <= 10:
+            raise OptionError(f"--inversion.mask-softness is {self.mask_softness}; give a number from 0 to 10.")
+        _one_of("--inversion.mixed-planes", self.mixed_planes, ("all", "front"))
+        _one_of("--inversion.appearance", self.appearance, ("visible", "occluded"))
+        _one_of("--inversion.background", self.background, ("white", "grey", "black", "learned"))
+        _one_of("--inversion.crop", self.crop, ("same", "official"))
+
+
+@dataclass(frozen=True)
 class Options:
     """How a photo becomes a head. Every field has a default that suits most photos."""
+
+    model: str = "template"
+    """The model: template (the CC0 head fitted to the photo, always there), the name of an imported model, or the path
+    of a model's folder. ``headstitch models list`` tells what is there."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where tensors live; auto takes CUDA when there, then MPS, then the CPU."""
@@ -43,6 +86,10 @@ class Options:
     open3d: Open3D's UVAtlas, another layout on every run."""
     quality: bool = True
     """Measure the finished head and warn about what looks wrong (adds some seconds)."""
+    debug_images: bool = False
+    """Write debug.png beside the head: the masks, and what both encoders and the stitched head look like."""
+    inversion: Inversion = Inversion()  # noqa: RUF009 - frozen
+    """How a model inverts the photo; the template has nothing to invert."""
 
     def __post_init__(self) -> None:
         self._make_plain()
@@ -80,9 +127,13 @@ class Options:
                 raise OptionError(f"--{name} is {values}; give {'3' if name == 'angles' else '4'} numbers.")
             plain = tuple(float(value) if isinstance(value, Real) else value for value in values)
             object.__setattr__(self, name, plain)
-        if self.quality not in (True, False):
-            raise OptionError(f"--quality is {self.quality}; give True or False.")
-        object.__setattr__(self, "quality", bool(self.quality))
+        for name in ("quality", "debug_images"):
+            value = getattr(self, name)
+            if value not in (True, False):
+                raise OptionError(f"--{name.replace('_', '-')} is {value}; give True or False.")
+            object.__setattr__(self, name, bool(value))
+        if not isinstance(self.model, str) or not self.model:
+            raise OptionError(f"--model is {self.model!r}; give template, or a name that headstitch models list shows.")
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in head.json: plain JSON values, tuples as lists."""
