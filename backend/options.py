@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ class Options:
     """Measure the finished head and warn about what looks wrong (adds some seconds)."""
     debug_images: bool = False
     """Write debug.png beside the head: the masks, and what both encoders and the stitched head look like."""
-    inversion: Inversion = Inversion()  # noqa: RUF009 - frozen
+    inversion: Inversion = field(default_factory=Inversion)
     """How a model inverts the photo; the template has nothing to invert."""
 
     def __post_init__(self) -> None:
