@@ -14,7 +14,7 @@ from typing import Any, Literal
 from .errors import OptionError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inversion:
     """How a model inverts the photo: every choice that the paper leaves open, with the reason for its default."""
 
@@ -53,7 +53,7 @@ class Inversion:
         _one_of("--inversion.crop", self.crop, ("same", "official"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a photo becomes a head. Every field has a default that suits most photos."""
 
@@ -134,11 +134,23 @@ class Options:
             object.__setattr__(self, name, bool(value))
         if not isinstance(self.model, str) or not self.model:
             raise OptionError(f"--model is {self.model!r}; give template, or a name that headstitch models list shows.")
+        if not isinstance(self.inversion, Inversion):
+            raise OptionError(f"inversion is {self.inversion!r}; give an Inversion.")
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in head.json: plain JSON values, tuples as lists."""
         values = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Options:
+        """From what ``to_dict`` gave, also after a way through JSON.
+
+        Raises:
+            OptionError: a value cannot work.
+            TypeError: an option is not known.
+        """
+        return Options(**{**values, "inversion": Inversion(**values["inversion"])})
 
 
 def _whole(value: object) -> bool:

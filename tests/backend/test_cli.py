@@ -17,7 +17,7 @@ import headstitch
 import pytest
 from headstitch.backend import cli
 from headstitch.backend.errors import FaceError, HeadstitchError, OptionError, PhotoError, ResourceError, ResultsError
-from headstitch.backend.options import Options
+from headstitch.backend.options import Inversion, Options
 from headstitch.backend.progress import Progress
 from headstitch.backend.results.head import changed_files
 from headstitch.backend.results.report import Measurement, QualityReport
@@ -79,11 +79,25 @@ def test_every_option_can_be_given(photo, journey, monkeypatch):
     monkeypatch.setattr(module, "reconstruct", lambda *a, options, **k: seen.append(options) or fake(*a, **k))
     line = (
         "--device cpu --seed 7 --face 2 --angles -10 5.5 -3 --crop 100 -20 300 15 --resolution 64 --smoothing 0 "
-        "--faces 0 --neck open --texture-size 512 --no-quality"
+        "--faces 0 --neck open --texture-size 512 --no-quality --model heads/mine --debug-images --inversion.mask planes "
+        "--inversion.mask-softness 2.5"
     )
     assert cli.main(["reconstruct", "anna.jpg", *line.split()]) == 0
     expected = Options(
-        "cpu", 7, 2, (-10.0, 5.5, -3.0), (100.0, -20.0, 300.0, 15.0), 64, 0, 0, "open", 512, quality=False
+        device="cpu",
+        seed=7,
+        face=2,
+        angles=(-10.0, 5.5, -3.0),
+        crop=(100.0, -20.0, 300.0, 15.0),
+        resolution=64,
+        smoothing=0,
+        faces=0,
+        neck="open",
+        texture_size=512,
+        quality=False,
+        model="heads/mine",
+        debug_images=True,
+        inversion=Inversion(mask="planes", mask_softness=2.5),
     )
     assert seen == [expected]
 

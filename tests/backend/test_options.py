@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from headstitch.backend.errors import OptionError
-from headstitch.backend.options import Options
+from headstitch.backend.options import Inversion, Options
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,13 +87,13 @@ def test_the_record_survives_json_and_gives_the_same_options_back(angles, seed, 
     options = Options(angles=angles, seed=seed, neck=neck, quality=quality)
     record = options.to_dict()
     assert json.loads(json.dumps(record)) == record
-    back = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    assert Options(**back) == options
+    assert Options.from_dict(json.loads(json.dumps(record))) == options
 
 
-def test_every_field_is_explained():
-    source = __import__("inspect").getsource(Options)
-    for field in dataclasses.fields(Options):
+@pytest.mark.parametrize("group", [Options, Inversion])
+def test_every_field_is_explained(group):
+    source = __import__("inspect").getsource(group)
+    for field in dataclasses.fields(group):
         _, _, rest = source.partition(f"\n    {field.name}:")
         assert rest.partition("\n")[2].lstrip().startswith('"""'), field.name
 
@@ -111,3 +111,31 @@ def test_numpys_numbers_and_lists_are_taken_as_plain_ones():
     assert odd == plain
     assert hash(odd) == hash(plain)
     assert json.dumps(odd.to_dict()) == json.dumps(plain.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"mask": "cubes"}, "--inversion.mask is cubes; give slices or planes."),
+        ({"mask_rays": 64}, "--inversion.mask-rays is 64; give a whole number from 256 to 1024."),
+        ({"mask_depth": "both"}, "--inversion.mask-depth is both; give visible or occluded."),
+        ({"mask_closing": -1}, "--inversion.mask-closing is -1; give a whole number from 0 to 31."),
+        ({"mask_softness": float("nan")}, "--inversion.mask-softness is nan; give a number from 0 to 10."),
+        ({"mixed_planes": "side"}, "--inversion.mixed-planes is side; give all or front."),
+        ({"appearance": "mine"}, "--inversion.appearance is mine; give visible or occluded."),
+        ({"background": "red"}, "--inversion.background is red; give white, grey, black or learned."),
+        ({"crop": "none"}, "--inversion.crop is none; give same or official."),
+    ],
+)
+def test_an_inversions_choice_that_cannot_work_is_refused_with_a_sentence(value, sentence):
+    with pytest.raises(OptionError) as told:
+        Inversion(**value)
+    assert str(told.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "value", [{"model": ""}, {"model": None}, {"inversion": {"mask": "slices"}}, {"debug_images": 2}]
+)
+def test_options_of_the_wrong_kind_are_refused(value):
+    with pytest.raises(OptionError):
+        Options(**value)
