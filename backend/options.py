@@ -19,8 +19,8 @@ class Inversion:
     """How a model inverts the photo: every choice that the paper leaves open, with the reason for its default."""
 
     mask: Literal["slices", "planes"] = "slices"
-    """slices: each slice of a plane has a mask of its own, so that the back of the head is not taken from the encoder of
-    the front; planes: one mask a plane, the nearest reading of the paper."""
+    """slices: each slice of a plane has a mask of its own, so that the back of the head is not taken from the encoder
+    of the front; planes: one mask a plane, the nearest reading of the paper."""
     mask_rays: int = 256
     """Rays along the side of the input view whose depth makes the mask; fewer than 256 leave holes. 256 to 1024."""
     mask_depth: Literal["visible", "occluded"] = "visible"
