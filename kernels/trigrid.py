@@ -1,0 +1,140 @@
+"""Tri-grid look-up and decoder: from points in the world to density and features. The innermost step of every render.
+
+A tri-grid is three planes of R x R cells with a few slices of depth; a cell of a slice holds F features. A point is
+looked up in each plane by trilinear interpolation, the three results are averaged, and a network of two layers decodes
+the average.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+WIDTH, HEIGHT, DEPTH = (0, 0, 1), (1, 2, 2), (2, 1, 0)  # the world axis along each of the three planes' axes
+
+
+class DecoderWeights(NamedTuple):
+    """The decoder's effective values, all gains applied: ``F.linear`` can use them as they are."""
+
+    weight0: torch.Tensor  # (64, 32)
+    bias0: torch.Tensor  # (64,)
+    weight1: torch.Tensor  # (33, 64), the first row gives the density
+    bias1: torch.Tensor  # (33,)
+    activation: str = "none"  # of the features: none, sigmoid or lrelu
+
+    def density_only(self) -> DecoderWeights:
+        """The same density without features: ``decode`` then gives features (B, N, 0)."""
+        return self._replace(weight1=self.weight1[:1], bias1=self.bias1[:1])
+
+
+class Rows(NamedTuple):
+    """A tri-grid as a table with one row for each cell, the layout that look-ups are fast in."""
+
+    table: torch.Tensor  # (B * 3 * slices * R * R, F); slowest to fastest: batch, plane, slice, height, width
+    batch: int
+    slices: int
+    size: int
+
+
+def to_rows(trigrid: torch.Tensor, *, depth: int = 3) -> Rows:
+    """Lay a tri-grid out as rows. Worth it once where one tri-grid is looked up many times.
+
+    Args:
+        trigrid: (B, 3, F * depth, R, R); the channel of a plane is feature * depth + slice.
+        depth: slices of a plane.
+    """
+    batch, planes, channels, size, _ = trigrid.shape
+    cells = trigrid.reshape(batch, planes, channels // depth, depth, size, size)
+    table = cells.permute(0, 1, 3, 4, 5, 2).reshape(-1, channels // depth)
+    return Rows(table.contiguous(), batch, depth, size)
+
+
+def look_up(
+    trigrid: torch.Tensor | Rows, points: torch.Tensor, *, depth: int = 3, box_warp: float = 1.0
+) -> torch.Tensor:
+    """What each plane holds at the points: trilinear, zero outside the planes' cells, centres at (i + 0.5) / size.
+
+    Args:
+        trigrid: (B, 3, F * depth, R, R), or its rows.
+        points: (B, N, 3) in world units.
+        depth: slices of a plane; rows know theirs.
+        box_warp: side in world units of the cube that the planes span.
+
+    Returns:
+        (B, 3, N, F)
+    """
+    rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=depth)
+    batch, count, _ = points.shape
+    index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
+    found = F.embedding_bag(index.view(-1, 8), rows.table, mode="sum", per_sample_weights=weight.view(-1, 8))
+    return found.view(batch, count, 3, -1).transpose(1, 2)
+
+
+def decode(features: torch.Tensor, weights: DecoderWeights) -> tuple[torch.Tensor, torch.Tensor]:
+    """Decode looked-up features.
+
+    Args:
+        features: (B, N, 32), the mean over the planes.
+        weights: of the decoder.
+
+    Returns:
+        The raw density (B, N), any real number, and the features (B, N, 32).
+    """
+    hidden = F.softplus(F.linear(features, weights.weight0, weights.bias0))
+    decoded = F.linear(hidden, weights.weight1, weights.bias1)
+    sigma, features = decoded[..., 0], decoded[..., 1:]
+    if weights.activation == "sigmoid":
+        features = torch.sigmoid(features) * 1.002 - 0.001
+    elif weights.activation == "lrelu":
+        features = F.leaky_relu(features, 0.2) * 2**0.5
+    return sigma, features
+
+
+def sample_trigrid(
+    trigrid: torch.Tensor | Rows,
+    points: torch.Tensor,
+    weights: DecoderWeights,
+    *,
+    depth: int = 3,
+    box_warp: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``look_up``, the mean over the planes and ``decode`` in one: (B, N, 3) to raw density (B, N), features (B, N, 32)."""
+    rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=depth)
+    batch, count, _ = points.shape
+    index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
+    weight = weight.view(-1, 24) / 3
+    mean = F.embedding_bag(index.view(-1, 24), rows.table, mode="sum", per_sample_weights=weight)
+    return decode(mean.view(batch, count, -1), weights)
+
+
+def _corners(rows: Rows, points: torch.Tensor, box_warp: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows (B, N, 3, 8) int32 of the eight cells around each point in each plane, and their weights."""
+    grid = points * (2 / box_warp)
+    across_at, across_share = _neighbours(grid, rows.size)  # (B, N, 3 axes, 2)
+    deep_at, deep_share = _neighbours(grid, rows.slices)
+    plane = torch.arange(3, dtype=torch.int32, device=points.device)[:, None] * rows.slices  # (3, 1)
+    first = torch.arange(rows.batch, dtype=torch.int32, device=points.device).view(-1, 1, 1, 1) * (3 * rows.slices)
+    deep = (first + plane + deep_at[:, :, DEPTH, :]) * (rows.size * rows.size)  # (B, N, 3, 2)
+    flat = (across_at[:, :, HEIGHT, :] * rows.size)[..., None] + across_at[:, :, WIDTH, :][..., None, :]
+    share = across_share[:, :, HEIGHT, :][..., None] * across_share[:, :, WIDTH, :][..., None, :]  # (B, N, 3, 2, 2)
+    index = deep[..., None] + flat.flatten(-2)[..., None, :]  # (B, N, 3, 2, 4)
+    weight = deep_share[:, :, DEPTH, :][..., None] * share.flatten(-2)[..., None, :]
+    return index.flatten(-2), weight.flatten(-2)
+
+
+def _neighbours(grid: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two cells (..., 2) int32 around a coordinate in [-1, 1] on an axis of ``size`` cells, and their weights.
+
+    A cell outside the axis keeps a valid number and gets no weight: that is the zero padding.
+    """
+    place = ((grid + 1) * size - 1) * 0.5
+    # Far outside nothing depends on how far: bounded, so that a stray point cannot overflow the integers.
+    place = place.clamp(-2, size + 1)
+    low = place.detach().floor()
+    share = place - low
+    cells = torch.stack([low, low + 1], -1)
+    weight = torch.stack([1 - share, share], -1)
+    weight = weight * ((cells >= 0) & (cells < size))
+    return cells.clamp(0, size - 1).to(torch.int32), weight
