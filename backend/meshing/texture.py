@@ -16,7 +16,7 @@ from ..field import HeadField
 from ..geometry import as_tensor, make_scene
 from ..portrait.crop import warp
 from ..portrait.portrait import Portrait
-from .atlas import fill_gaps, rasterise
+from .atlas import Texels, fill_gaps, rasterise
 from .mesh import Mesh, TexturedMesh, unique_edges, vertex_normals
 
 _GRAZING, _FACING = 0.25, 0.55  # cosines between which the photo's weight rises from 0 to 1
@@ -46,7 +46,7 @@ class Bake:
 
 
 def bake_texture(
-    mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait: Portrait, size: int, seed: int = 0
+    mesh: Mesh, corner_uvs: np.ndarray, field: HeadField, portrait: Portrait | None, size: int, seed: int = 0
 ) -> Bake:
     """Bake a (size, size) albedo for ``mesh`` with per-corner UVs (F, 3, 2).
 
@@ -54,8 +54,26 @@ def bake_texture(
     rises over ``_FEATHER`` along the surface. The field's colour is shifted by a smooth correction (a screened Poisson
     problem on the mesh) that follows the difference to the photo where the photo rules and dies out over ``_REACH``.
     Where the photo gives way, grain of its strength, drawn from ``seed``, takes its place: smooth skin beside a photo
-    looks like plastic.
+    looks like plastic. Without a portrait the albedo is the field's colour alone, and every weight 0.
     """
+    texels = rasterise(mesh.faces, corner_uvs, size)
+    if portrait is None:
+        seen = np.zeros(len(mesh.vertices), np.float32)
+        color = _field_color(field, texels.gather(mesh.vertices))
+    else:
+        seen, color = _with_photo(mesh, texels, field, portrait, size, seed)
+    texture = np.zeros((size, size, 3), np.float32)
+    texture[texels.row, texels.column] = color.clip(0, 1)
+    covered = np.zeros((size, size), bool)
+    covered[texels.row, texels.column] = True
+    albedo = np.round(fill_gaps(texture, covered) * 255).astype(np.uint8)
+    return Bake(TexturedMesh(mesh, corner_uvs, albedo), seen[mesh.faces].astype(np.float32))
+
+
+def _with_photo(
+    mesh: Mesh, texels: Texels, field: HeadField, portrait: Portrait, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The photo's weight (V,) at the vertices and the blended colour (N, 3) of the texels."""
     graph = _edge_graph(mesh)
     seen = _photo_weight(mesh, graph, portrait)
     crop_side = int(np.clip(round(portrait.crop.side), portrait.image.shape[0], _LARGEST_CROP))
@@ -64,7 +82,6 @@ def bake_texture(
     smooth_photo = _photo_color(image, portrait.camera, mesh.vertices, blurred=True)
     correction = _correction(mesh, graph, seen, smooth_photo - base)
 
-    texels = rasterise(mesh.faces, corner_uvs, size)
     gathered = texels.gather(np.concatenate([mesh.vertices, correction, seen[:, None]], axis=1))
     points, weight = gathered[:, :3], gathered[:, 6]
     color = np.zeros((len(points), 3), np.float32)
@@ -76,13 +93,7 @@ def bake_texture(
     strength = _grain_strength(image, portrait.camera, points[weight > 0.99])
     grain = _grain(size, seed)[texels.row, texels.column]
     color += (strength * (1 - weight) * grain)[:, None]
-
-    texture = np.zeros((size, size, 3), np.float32)
-    texture[texels.row, texels.column] = color.clip(0, 1)
-    covered = np.zeros((size, size), bool)
-    covered[texels.row, texels.column] = True
-    albedo = np.round(fill_gaps(texture, covered) * 255).astype(np.uint8)
-    return Bake(TexturedMesh(mesh, corner_uvs, albedo), seen[mesh.faces].astype(np.float32))
+    return seen, color
 
 
 def _grain_strength(image: np.ndarray, camera: Camera, points: np.ndarray) -> float:

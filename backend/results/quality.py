@@ -33,13 +33,14 @@ INNER = np.array(
 )
 _GREY = (128, 128, 128)
 _NO_LANDMARKS = "the portrait has no landmarks, because its camera was given by hand"
+_NO_PORTRAIT = "the head was made again without its photo"
 
 
 def measure(
     head: TexturedMesh,
     camera: Camera,
     surface: SurfaceReport,
-    portrait: Portrait,
+    portrait: Portrait | None,
     *,
     neck: Literal["closed", "open"] = "closed",
     photo_weight: np.ndarray | None = None,
@@ -52,7 +53,7 @@ def measure(
         head: the finished head.
         camera: the photo's, through which the head must look like the portrait.
         surface: counted on the same mesh.
-        portrait: what the head was made from; where its landmarks are NaN nothing is compared with them.
+        portrait: what the head was made from; without it, and where its landmarks are NaN, nothing is compared with it.
         neck: whether the neck was to be closed; an open one is a hole that is meant.
         photo_weight: (F, 3) float32 in [0, 1], how much of each corner's colour came from the photo; None: unknown.
         viewer: of the same head, where there is one already.
@@ -75,11 +76,13 @@ def measure(
 
 
 def _like_the_photo(
-    viewer: Viewer, camera: Camera, portrait: Portrait, find_landmarks: FindLandmarks
+    viewer: Viewer, camera: Camera, portrait: Portrait | None, find_landmarks: FindLandmarks
 ) -> tuple[Measurement, Measurement]:
     """Landmarks and silhouette through the photo's own camera."""
     error, overlap, reason, missing = None, None, "", False
-    if np.isfinite(portrait.landmarks).all():
+    if portrait is None:
+        reason = _NO_PORTRAIT
+    elif np.isfinite(portrait.landmarks).all():
         front = viewer.render(camera, SIZE, "albedo", _GREY)
         found = find_landmarks(front.image)
         missing = found is None

@@ -188,6 +188,16 @@ def test_a_photo_without_a_person_leaves_the_fields_color(bake):
     np.testing.assert_allclose(baked.textured.albedo / 255, np.broadcast_to([0.7, 0.5, 0.3], (512, 512, 3)), atol=STEP)
 
 
+def test_without_a_portrait_the_albedo_is_the_fields_color_alone(bake):
+    """To a step for rounding and for the texel's centre being up to a texel (0.0035 units) from the face's."""
+    baked = bake(None, lambda points: 0.45 + 0.3 * points.numpy())
+    points, color = at_faces(baked)
+    np.testing.assert_allclose(color, 0.45 + 0.3 * points, rtol=0, atol=STEP + 0.3 * 0.0035)
+    assert baked.photo_weight.shape == baked.textured.mesh.faces.shape
+    assert baked.photo_weight.dtype == np.float32
+    assert not baked.photo_weight.any()
+
+
 def test_what_something_hides_gets_nothing_of_the_photo(balls):
     """A small ball before a large one: what lies in its shadow as seen from the camera has weight 0."""
     front, rear = ((0.06, 0.05, 0.3), 0.07, 1), ((0, 0, -0.05), 0.25, 1)

@@ -56,6 +56,16 @@ def test_sane_head_passes_everything(report):
     ]
 
 
+def test_without_a_photo_all_but_the_likeness_is_measured(painted, tilted, sound, report):
+    alone = quality.measure(painted, tilted, sound, None, photo_weight=np.zeros((8000, 3), np.float32))
+    unmeasured = ("landmark_error", "silhouette_iou", "photo_border")
+    assert tuple(measurement.name for measurement in alone.unmeasured) == unmeasured
+    assert all(measurement.reason for measurement in alone.unmeasured)
+    for measurement in alone.measurements:
+        if measurement.name not in unmeasured:
+            assert measurement == report[measurement.name]
+
+
 def test_sane_head_is_far_from_the_bounds(report):
     assert report["landmark_error"].value < 1.5
     assert report["silhouette_iou"].value > 0.97
