@@ -25,8 +25,17 @@ class Inversion:
     """Rays along the side of the input view whose depth makes the mask; fewer than 256 leave holes. 256 to 1024."""
     mask_depth: Literal["visible", "occluded"] = "visible"
     """Whose depth makes the mask; the visible encoder is the more faithful one in the input view."""
+    mask_whole: float = 0.5
+    """The share of a seen point's look-up that makes its slice the visible encoder's wholly; slices with less get their
+    share divided by this. At 1 the weights stay as they are, and a third of the face itself would be the occluded
+    encoder's; near 0 the back of the head takes more from the front. 0.05 to 1; only for the mask slices."""
     mask_closing: int = 9
     """Diameter in cells of the closing that fills what lies between rays; 0 to 31."""
+    mask_holes: int = 100
+    """Holes of at most this many cells are filled: nostrils, between the lips. Larger ones are meant, as the middle of
+    the head's middle slice, which lies behind the face. 0 to 65536."""
+    mask_growth: int = 1
+    """Cells by which the mask grows, so that rims of nose and ears stay the visible encoder's; 0 to 8."""
     mask_softness: float = 1.75
     """Standard deviation in cells of the blur of the mask's edge, which hides the seam; 0 to 10."""
     mixed_planes: Literal["all", "front"] = "all"
@@ -41,12 +50,22 @@ class Inversion:
     official scripts."""
 
     def __post_init__(self) -> None:
+        for name in ("mask_rays", "mask_closing", "mask_holes", "mask_growth"):  # NumPy's numbers, for head.json
+            if _whole(getattr(self, name)):
+                object.__setattr__(self, name, int(getattr(self, name)))
         _one_of("--inversion.mask", self.mask, ("slices", "planes"))
         _within("--inversion.mask-rays", self.mask_rays, 256, 1024)
         _one_of("--inversion.mask-depth", self.mask_depth, ("visible", "occluded"))
         _within("--inversion.mask-closing", self.mask_closing, 0, 31)
-        if not isinstance(self.mask_softness, Real) or not 0 <= self.mask_softness <= 10:
-            raise OptionError(f"--inversion.mask-softness is {self.mask_softness}; give a number from 0 to 10.")
+        _within("--inversion.mask-holes", self.mask_holes, 0, 65536)
+        _within("--inversion.mask-growth", self.mask_growth, 0, 8)
+        for name, low, high in (("mask_whole", 0.05, 1), ("mask_softness", 0, 10)):
+            value = getattr(self, name)
+            plain = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+            if not low <= plain <= high:
+                shown = name.replace("_", "-")
+                raise OptionError(f"--inversion.{shown} is {value}; give a number from {low} to {high}.")
+            object.__setattr__(self, name, plain)
         _one_of("--inversion.mixed-planes", self.mixed_planes, ("all", "front"))
         _one_of("--inversion.appearance", self.appearance, ("visible", "occluded"))
         _one_of("--inversion.background", self.background, ("white", "grey", "black", "learned"))

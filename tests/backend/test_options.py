@@ -113,12 +113,24 @@ def test_numpys_numbers_and_lists_are_taken_as_plain_ones():
     assert json.dumps(odd.to_dict()) == json.dumps(plain.to_dict())
 
 
+def test_an_inversion_takes_numpys_numbers_as_plain_ones():
+    odd = Inversion(mask_rays=np.int64(300), mask_whole=np.float32(0.25), mask_softness=2)  # pyright: ignore[reportArgumentType]
+    plain = Inversion(mask_rays=300, mask_whole=0.25, mask_softness=2.0)
+    assert odd == plain
+    assert json.dumps(Options(inversion=odd).to_dict()) == json.dumps(Options(inversion=plain).to_dict())
+
+
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
         ({"mask": "cubes"}, "--inversion.mask is cubes; give slices or planes."),
         ({"mask_rays": 64}, "--inversion.mask-rays is 64; give a whole number from 256 to 1024."),
         ({"mask_depth": "both"}, "--inversion.mask-depth is both; give visible or occluded."),
+        ({"mask_whole": 0.01}, "--inversion.mask-whole is 0.01; give a number from 0.05 to 1."),
+        ({"mask_whole": "half"}, "--inversion.mask-whole is half; give a number from 0.05 to 1."),
+        ({"mask_holes": -1}, "--inversion.mask-holes is -1; give a whole number from 0 to 65536."),
+        ({"mask_growth": 1.5}, "--inversion.mask-growth is 1.5; give a whole number from 0 to 8."),
+        ({"mask_softness": True}, "--inversion.mask-softness is True; give a number from 0 to 10."),
         ({"mask_closing": -1}, "--inversion.mask-closing is -1; give a whole number from 0 to 31."),
         ({"mask_softness": float("nan")}, "--inversion.mask-softness is nan; give a number from 0 to 10."),
         ({"mixed_planes": "side"}, "--inversion.mixed-planes is side; give all or front."),
