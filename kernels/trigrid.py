@@ -37,6 +37,11 @@ class Rows(NamedTuple):
     slices: int
     size: int
 
+    def one(self, number: int) -> Rows:
+        """The rows of one tri-grid of the batch, a view."""
+        count = len(self.table) // self.batch
+        return Rows(self.table[number * count : (number + 1) * count], 1, self.slices, self.size)
+
 
 def to_rows(trigrid: torch.Tensor, *, depth: int = 3) -> Rows:
     """Lay a tri-grid out as rows. Worth it once where one tri-grid is looked up many times.
@@ -100,7 +105,7 @@ def sample_trigrid(
     depth: int = 3,
     box_warp: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``look_up``, the mean over the planes and ``decode`` in one: (B, N, 3) to raw density (B, N), features (B, N, 32)."""
+    """``look_up``, mean over the planes and ``decode`` in one: (B, N, 3) to raw density (B, N), features (B, N, 32)."""
     rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=depth)
     batch, count, _ = points.shape
     index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
