@@ -40,3 +40,13 @@ class ResourceError(HeadstitchError):
     """The machine lacks something the job needs: memory, a device, a system library."""
 
     exit_code = 6
+
+
+class ModelError(HeadstitchError):
+    """A model is missing or damaged, or does not fit what it shall be used for."""
+
+    exit_code = 7
+
+
+class SurfaceError(HeadstitchError):
+    """The field of a head holds no surface."""
