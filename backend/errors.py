@@ -50,3 +50,5 @@ class ModelError(HeadstitchError):
 
 class SurfaceError(HeadstitchError):
     """The field of a head holds no surface."""
+
+    exit_code = 8

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..errors import HeadstitchError
+from ..errors import SurfaceError
 from ..field import HeadField
 from ..geometry import as_tensor, legacy_mesh, make_scene
 from ..options import Options
@@ -23,7 +23,7 @@ def extract_surface(field: HeadField, options: Options) -> tuple[Mesh, SurfaceRe
     """The field's surface as a mesh in world units, and what it is like.
 
     Raises:
-        HeadstitchError: the field holds no surface.
+        SurfaceError: the field holds no surface.
     """
     lattice = sample_lattice(field, options.resolution)
     raw = march(lattice, field.level, closed_neck=options.neck == "closed")
@@ -38,7 +38,7 @@ def march(lattice: Lattice, level: float, *, closed_neck: bool) -> Mesh:
     """Marching cubes on the lattice. All sides of the box are closed; the floor only when ``closed_neck``.
 
     Raises:
-        HeadstitchError: nothing in the lattice reaches the level.
+        SurfaceError: nothing in the lattice reaches the level.
     """
     floor = 1 if closed_neck else 0
     values = np.pad(lattice.values, ((1, 1), (floor, 1), (1, 1)))
@@ -52,7 +52,7 @@ def march(lattice: Lattice, level: float, *, closed_neck: bool) -> Mesh:
             sides[-1] = np.minimum(2 * level - sides[-2], level * (1 - 1e-3))
     vertices, faces = mcubes.marching_cubes(values, level)
     if len(faces) == 0:
-        raise HeadstitchError("The head came out empty: nothing is dense enough to be a surface. Try another photo.")
+        raise SurfaceError("The head came out empty: nothing is dense enough to be a surface. Try another photo.")
     world = lattice.to_world(vertices - np.array([1, floor, 1]))
     mesh = Mesh(world.astype(np.float32), faces.astype(np.int32))
     # Density falls outwards, which PyMCubes takes for the inside: its triangles face the denser side.
