@@ -1,9 +1,13 @@
-"""The sizes of a generator: one literal configuration for each architecture. Stands under every network."""
+"""The sizes of a generator and of its encoders: one literal configuration for each architecture. Stands under every
+network.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from ..errors import ModelError
 
 PLANES = 3
 CAMERA = 25  # numbers in a camera label
@@ -76,3 +80,97 @@ class GeneratorConfig:
 
 
 OFFICIAL = GeneratorConfig()
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder, both its stages, is built from.
+
+    The values are those of the published ones: pSp's GradualStyleEncoder(50, ir_se) and the encoder of TriPlaneNet v2,
+    its head widened to PanoHead's planes.
+
+    Raises:
+        ValueError: sizes that no network can have.
+    """
+
+    image_size: int = 256
+    """Side of the pictures that both stages see; larger ones are averaged down to it."""
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """Channels of the four stages of either trunk."""
+    blocks: tuple[int, int, int, int] = (3, 4, 14, 3)
+    """Blocks of the four stages."""
+    num_ws: int = 14
+    """Rows of w+."""
+    w_dim: int = 512
+    style_width: int = 512
+    """Channels inside the heads that each make one row of w+; most of the weights are there."""
+    inputs: int = 9
+    """Channels of the pictures that the second stage sees; ``Encoder.refine`` makes nine."""
+    plane_channels: int = 288
+    """Channels of all three planes together: 288 of PanoHead's tri-grid, 96 of EG3D's plain planes."""
+    plane_size: int = 256
+    """Cells along the side of a plane: as many as the pictures have pixels, or half as many."""
+    variant: Literal["upsample", "pixelshuffle"] = "upsample"
+    """How the second stage enlarges; upsample (nearest) is what TriPlaneNet v2 does unless told otherwise."""
+    hidden: int = 288
+    """Channels inside the second stage's head. Nothing says whether they grow with the planes (288) or stay 96."""
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "blocks"):  # lists, out of JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != 4:
+                raise ValueError(f"{name} is {getattr(self, name)}; there are four stages")
+        names = ("image_size", "num_ws", "w_dim", "style_width", "inputs", "plane_channels", "plane_size", "hidden")
+        sizes = (*self.widths, *self.blocks, *(getattr(self, name) for name in names))
+        if any(type(size) is not int or size < 1 for size in sizes):
+            raise ValueError(f"every size of an encoder is a whole number from 1 on, but this is {self}")
+        if any(width % 8 for width in self.widths):
+            raise ValueError(f"the widths {self.widths} of the trunk must be multiples of 8")
+        if self.image_size < 32 or self.image_size & (self.image_size - 1):
+            raise ValueError(f"image_size is {self.image_size}; it must be a power of two from 32 on")
+        if self.plane_size not in (self.image_size, self.image_size // 2):
+            raise ValueError(
+                f"plane_size is {self.plane_size}; it must be image_size ({self.image_size}) or half of it"
+            )
+        if self.plane_channels % PLANES:
+            raise ValueError(f"plane_channels is {self.plane_channels}; it must be a multiple of {PLANES}")
+        if self.variant not in ("upsample", "pixelshuffle"):
+            raise ValueError(f"variant is {self.variant!r}; it must be upsample or pixelshuffle")
+
+    def check_fits(self, generator: GeneratorConfig) -> None:
+        """Make sure that this encoder inverts into that generator.
+
+        Raises:
+            ModelError: the w+ or the tri-grid of the two differ; the sentence says in what.
+        """
+        pairs = (
+            ("rows of w+", self.num_ws, generator.num_ws),
+            ("numbers in a row of w+", self.w_dim, generator.w_dim),
+            ("channels of the planes", self.plane_channels, PLANES * generator.plane_channels),
+            ("cells along a plane", self.plane_size, generator.trigrid_size),
+        )
+        wrong = [f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        if wrong:
+            raise ModelError(
+                f"The encoder does not fit the generator: {', '.join(wrong)}; "
+                "import an encoder that was trained for this generator."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in model.json."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> EncoderConfig:
+        """From model.json.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a size cannot be.
+        """
+        known = {field.name for field in fields(EncoderConfig)}
+        if set(values) != known:
+            raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
+        return EncoderConfig(**values)
+
+
+OFFICIAL_ENCODER = EncoderConfig()
