@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 import torch
 
+from ..errors import ResultsError
 from ..portrait.portrait import Portrait
 from .distance import measure_grid
 from .field import TemplateField
-from .fit import fit_template
+from .fit import TemplateFit, fit_template
 from .morphable import MORPHABLE_PATH, load_morphable
 from .pack import PACK_PATH
-from .palette import measure_palette
-from .solid import OPENNESS_PATH, make_solids
+from .palette import Palette, measure_palette, triple
+from .solid import OPENNESS_PATH, Solids, make_solids
 
 NAME = "template"
 
@@ -24,24 +26,54 @@ def make_template(portrait: Portrait, device: torch.device) -> tuple[TemplateFie
     """Fit the template to a portrait.
 
     Returns:
-        The field, and the latent: all that the field was made from, as arrays.
+        The field, and the latent: all that the field was made from, as arrays. ``remake_template`` makes the same field
+        of it, so what is fitted is rounded to what the arrays hold before anything is made of it.
     """
     model = load_morphable()
     fit = fit_template(model, portrait.landmarks, portrait.camera)
-    solids = make_solids(fit.vertices(model))
-    palette = measure_palette(solids, portrait)
-    field = TemplateField(measure_grid(solids), palette, device)
-    latent = {
+    pose = {
         "template.coefficients": fit.coefficients,
         "template.rotation": fit.rotation,
         "template.shift": fit.shift,
         "template.log_scale": np.array([fit.log_scale]),
-        "palette.skin": np.array(palette.skin),
-        "palette.hair": np.array(palette.hair),
-        "palette.hair_unevenness": np.array([palette.hair_unevenness]),
         "camera": portrait.camera.label,
     }
-    return field, {name: array.astype(np.float32) for name, array in latent.items()}
+    latent = {name: array.astype(np.float32) for name, array in pose.items()}
+    solids = _solids(latent)
+    palette = measure_palette(solids, portrait)
+    latent["palette.skin"] = np.array(palette.skin, np.float32)
+    latent["palette.hair"] = np.array(palette.hair, np.float32)
+    latent["palette.hair_unevenness"] = np.array([palette.hair_unevenness], np.float32)
+    return _field(solids, latent, device), latent
+
+
+def remake_template(latent: Mapping[str, np.ndarray], device: torch.device) -> TemplateField:
+    """The field that ``make_template`` made together with this latent.
+
+    Raises:
+        ResultsError: an array is missing or has a shape that cannot be.
+    """
+    try:
+        return _field(_solids(latent), latent, device)
+    except (KeyError, ValueError) as error:
+        raise ResultsError(f"This head's latent.safetensors is not whole ({error}); make the head anew.") from error
+
+
+def _solids(latent: Mapping[str, np.ndarray]) -> Solids:
+    model = load_morphable()
+    coefficients, rotation, shift = (
+        latent[f"template.{name}"].astype(np.float64) for name in ("coefficients", "rotation", "shift")
+    )
+    if not (coefficients.shape == (len(model.components),) and rotation.shape == shift.shape == (3,)):
+        raise ValueError("arrays of the template have the wrong shapes")
+    log_scale = float(latent["template.log_scale"].item())
+    return make_solids(TemplateFit(coefficients, rotation, shift, log_scale, float("nan")).vertices(model))
+
+
+def _field(solids: Solids, latent: Mapping[str, np.ndarray], device: torch.device) -> TemplateField:
+    skin, hair = (triple(latent[f"palette.{name}"]) for name in ("skin", "hair"))
+    palette = Palette(skin, hair, float(latent["palette.hair_unevenness"].item()))
+    return TemplateField(measure_grid(solids), palette, device)
 
 
 @cache

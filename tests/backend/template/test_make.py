@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 from headstitch.backend.camera import Camera
+from headstitch.backend.errors import ResultsError
 from headstitch.backend.portrait.portrait import SIZE, Crop, Portrait
 from headstitch.backend.template.fit import TemplateFit
-from headstitch.backend.template.make import make_template, template_sha256
+from headstitch.backend.template.make import make_template, remake_template, template_sha256
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,26 @@ def test_the_made_head_meets_the_photos_landmarks(made, model):
     )
     seen = portrait.camera.project(model.landmarks(fit.vertices(model)))[:, :2]
     assert np.linalg.norm(seen - portrait.landmarks[:, :2], axis=1)[model.landmark_used].mean() < 0.002  # one pixel
+
+
+def test_the_latent_alone_gives_the_same_field_to_the_bit(made):
+    _, field, latent = made
+    again = remake_template(latent, torch.device("cpu"))
+    assert again.box == field.box
+    assert torch.equal(again._grid.distance, field._grid.distance)
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 0.6 - 0.3
+    assert torch.equal(again.color(points), field.color(points))
+
+
+def test_a_latent_that_is_not_whole_is_refused_with_a_sentence(made):
+    _, _, latent = made
+    for spoilt in (
+        {name: array for name, array in latent.items() if name != "palette.hair"},
+        {**latent, "template.coefficients": np.zeros(3, np.float32)},
+        {**latent, "template.log_scale": np.zeros(2, np.float32)},
+    ):
+        with pytest.raises(ResultsError, match=r"not whole .*make the head anew\.$"):
+            remake_template(spoilt, torch.device("cpu"))
 
 
 def test_template_is_known_by_one_hash():
