@@ -20,6 +20,7 @@ from pathlib import Path
 from ..errors import ResultsError
 
 HEAD_FILES = ("head.glb", "head.npz", "albedo.png", "latent.safetensors", "preview.png", "head.json")
+EXTRA_FILES = ("debug.png",)  # of a head only where its head.json names them; else a person's own
 PRODUCT = "headstitch"
 NEEDED = 48 << 20  # bytes that a head takes at the defaults, generously
 STALE = 600.0  # seconds after which a partial folder is a leftover; writing one takes about a second
@@ -32,6 +33,16 @@ def is_head(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and record.get("product") == PRODUCT
+
+
+def own_files(folder: Path) -> tuple[str, ...]:
+    """The files of the head in ``folder``, there or not, head.json last. What a person put beside them is none."""
+    try:
+        named = json.loads((folder / "head.json").read_text("utf-8"))["files"]
+        extra = tuple(name for name in EXTRA_FILES if name in named)
+    except (OSError, ValueError, KeyError, TypeError):
+        extra = ()
+    return (*extra, *HEAD_FILES)
 
 
 def check_writable(folder: Path, needed: int = NEEDED) -> None:
@@ -125,7 +136,7 @@ def recover(folder: Path) -> None:
             _retire(old, folder)
     for partial in folder.parent.glob(f".{_literal(folder.name)}.partial-*"):
         names = {entry.name for entry in partial.iterdir()} if partial.is_dir() else {"not ours"}
-        if names <= set(HEAD_FILES) and time.time() - partial.stat().st_mtime > STALE:
+        if names <= {*HEAD_FILES, *EXTRA_FILES} and time.time() - partial.stat().st_mtime > STALE:
             shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -181,10 +192,11 @@ def _swap(partial: Path, folder: Path) -> None:
 
 def _retire(old: Path, folder: Path) -> None:
     """Remove a replaced head; what a person had put into its folder moves over, or stays where it is."""
+    ours = own_files(old)
     for entry in old.iterdir():
-        if entry.name not in HEAD_FILES and not (folder / entry.name).exists():
+        if entry.name not in ours and not (folder / entry.name).exists():
             entry.rename(folder / entry.name)
-    for name in HEAD_FILES:  # head.json last: until then recover() knows what this is
+    for name in ours:  # head.json last: until then recover() knows what this is
         (old / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something of the same name is in the new folder: keep both
         old.rmdir()

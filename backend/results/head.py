@@ -18,13 +18,14 @@ from safetensors import numpy as safetensors
 from ..camera import Camera
 from ..errors import ResultsError
 from ..meshing.mesh import Mesh, SurfaceReport, TexturedMesh
-from .folder import HEAD_FILES, PRODUCT, recover, told, write_folder
+from .folder import PRODUCT, own_files, recover, told, write_folder
 from .glb import METRES_PER_UNIT, write_glb
 from .pictures import decode_png, encode_png
 from .provenance import SENTENCE
 from .record import SCHEMA
 from .report import QualityReport
 
+DEBUG = "debug.png"
 UNITS = (
     "World units: y up, x to the viewer's right of a frontal face, z out of the face, origin at the head's centre. "
     "Cameras are OpenCV's: x right, y down, z forward; intrinsics in image widths."
@@ -37,7 +38,7 @@ class Head:
 
     As a folder: ``head.glb`` (for every 3D program; metres), ``head.npz`` (welded mesh, UVs and camera; world units),
     ``albedo.png``, ``latent.safetensors`` (what the field was made from), ``preview.png``, and ``head.json``
-    (provenance, quality, and the SHA-256 of the other files).
+    (provenance, quality, and the SHA-256 of the other files); ``debug.png`` where it was asked for.
     """
 
     mesh: TexturedMesh
@@ -47,6 +48,7 @@ class Head:
     record: dict[str, Any]  # see ``record.make_record``
     preview: np.ndarray  # (H, W, 3) uint8 sRGB
     quality: QualityReport | None = None
+    debug: np.ndarray | None = None  # (H, W, 3) uint8 sRGB, how the model came to it
     folder: Path | None = None  # where it lies, once it was saved or loaded
 
     @property
@@ -84,6 +86,7 @@ class Head:
                 latent=safetensors.load((folder / "latent.safetensors").read_bytes()),
                 preview=decode_png((folder / "preview.png").read_bytes()),
                 quality=None if (quality := record.pop("quality")) is None else QualityReport.from_dict(quality),
+                debug=_read_debug(folder),
                 record={key: value for key, value in record.items() if key not in ("camera", "files")},
                 folder=folder,
             )
@@ -114,6 +117,8 @@ class Head:
             "latent.safetensors": safetensors.save(latent, metadata={"generated_content": SENTENCE}),
             "preview.png": encode_png(self.preview),
         }
+        if self.debug is not None:
+            files[DEBUG] = encode_png(self.debug)
         record = {
             **self.record,
             "camera": {
@@ -136,7 +141,7 @@ def changed_files(folder: Path) -> tuple[str, ...]:
     """
     hashes = _read_record(folder).get("files", {})
     changed = []
-    for name in HEAD_FILES[:-1]:
+    for name in own_files(folder)[:-1]:
         try:
             same = hashlib.sha256((folder / name).read_bytes()).hexdigest() == hashes.get(name)
         except FileNotFoundError:
@@ -159,6 +164,13 @@ def _read_record(folder: Path) -> dict[str, Any]:
             "make it anew, or install the version that made it."
         )
     return record
+
+
+def _read_debug(folder: Path) -> np.ndarray | None:
+    """The optional picture; a head is whole without it, also where someone has thrown it away."""
+    if DEBUG not in own_files(folder) or not (folder / DEBUG).exists():
+        return None
+    return decode_png((folder / DEBUG).read_bytes())
 
 
 def _pack(head: TexturedMesh, camera: Camera) -> bytes:

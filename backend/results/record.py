@@ -29,6 +29,7 @@ def make_record(
     model: str,
     model_sha256: str,
     device: str,
+    licence: str | None = None,
     stages: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """What head.json says of the journey; ``Head.save`` adds the camera, surface, quality and files.
@@ -43,11 +44,11 @@ def make_record(
         model: name of the model or template.
         model_sha256: of its data.
         device: where the tensors lived.
+        licence: the model's, where it is known.
         stages: seconds that each stage took.
     """
     from ... import __version__
 
-    stages = dict(stages or {})
     return {
         "schema": SCHEMA,
         "product": PRODUCT,
@@ -63,16 +64,46 @@ def make_record(
         },
         "crop": _crop(portrait),
         "pose": dict(zip(POSE, np.degrees(portrait.camera.angles).tolist(), strict=True)),
-        "model": {"name": model, "sha256": model_sha256},
-        "options": options.to_dict(),
+        "model": {"name": model, "sha256": model_sha256, "licence": licence},
+        # A model's folder is a place on somebody's machine.
+        "options": {**options.to_dict(), "model": model},
         "device": device,
         "libraries": _versions(),
         "warnings": list(dict.fromkeys(portrait.warnings)),
-        "run": {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(sum(stages.values()), 3),
-            "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
-        },
+        "run": _run(stages or {}),
+    }
+
+
+def remake_record(
+    record: Mapping[str, Any], *, options: Options, device: str, photo: bool, stages: Mapping[str, float]
+) -> dict[str, Any]:
+    """The record of a head that was made again from its latent; where it comes from stays as it was.
+
+    Args:
+        record: of the head that was there.
+        options: those of the new job.
+        device: where the tensors lived.
+        photo: whether the texture was baked from the photo again.
+        stages: seconds that each stage took.
+    """
+    from ... import __version__
+
+    return {
+        **record,
+        "version": __version__,
+        "options": {**options.to_dict(), "model": record["model"]["name"]},
+        "device": device,
+        "libraries": _versions(),
+        "remeshed": {"photo": photo},
+        "run": _run(stages),
+    }
+
+
+def _run(stages: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(sum(stages.values()), 3),
+        "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
     }
 
 

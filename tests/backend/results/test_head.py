@@ -69,6 +69,36 @@ def same(a, b):
     )
 
 
+def test_a_head_may_have_a_picture_of_how_the_model_came_to_it(tmp_path, head):
+    shown = replace(head, debug=np.full((64, 96, 3), 5, np.uint8))
+    saved = shown.save(tmp_path / "head")
+    assert sorted(p.name for p in saved.folder.iterdir()) == sorted([*HEAD_FILES, "debug.png"])
+    again = Head.load(saved.folder)
+    np.testing.assert_array_equal(again.debug, shown.debug)
+    assert same(again, head)
+    assert changed_files(saved.folder) == ()
+    (saved.folder / "debug.png").write_bytes(b"x")
+    assert changed_files(saved.folder) == ("debug.png",)
+    with pytest.raises(ResultsError, match="cannot be read"):
+        Head.load(saved.folder)
+    (saved.folder / "debug.png").unlink()
+    assert changed_files(saved.folder) == ("debug.png",)
+    assert Head.load(saved.folder).debug is None
+
+
+def test_the_picture_of_a_replaced_head_goes_and_a_persons_file_of_that_name_stays(tmp_path, head):
+    target = tmp_path / "head"
+    replace(head, debug=np.full((64, 96, 3), 5, np.uint8)).save(target)
+    head.save(target)
+    assert sorted(p.name for p in target.iterdir()) == sorted(HEAD_FILES)
+    (target / "debug.png").write_bytes(b"a person's")
+    assert Head.load(target).debug is None
+    assert changed_files(target) == ()
+    head.save(target)
+    assert (target / "debug.png").read_bytes() == b"a person's"
+    assert [p.name for p in tmp_path.iterdir()] == ["head"]
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_head_comes_back_as_it_was_saved(tmp_path, head, measured):
     head = head if measured else replace(head, quality=None)
@@ -124,7 +154,7 @@ def test_record_tells_provenance_and_no_path_of_the_machine(tmp_path, head):
     assert record["generated_content"] is True
     assert record["digital_source_type"] == "compositeSynthetic"
     assert record["photo"] == {"name": "me.jpg", "sha256": "ab" * 32, "width_pixels": 400, "height_pixels": 300}
-    assert record["model"] == {"name": "template", "sha256": "cd" * 32}
+    assert record["model"] == {"name": "template", "sha256": "cd" * 32, "licence": None}
     assert record["options"] == Options().to_dict()
     assert record["libraries"]["numpy"] == np.__version__
     assert record["surface"]["removed_components"] == 2

@@ -9,7 +9,7 @@ import pytest
 from headstitch.backend.options import Options
 from headstitch.backend.portrait.image import MAX_SIDE
 from headstitch.backend.portrait.make import make_portrait
-from headstitch.backend.results.record import POSE, make_record
+from headstitch.backend.results.record import POSE, make_record, remake_record
 from PIL import Image
 
 ASTRONAUT = Path(__file__).parents[3] / "examples" / "astronaut.png"
@@ -62,3 +62,32 @@ def test_record_names_the_angles_in_degrees(large):
     portrait = replace(make_portrait(large, Options()), scale=1.0)
     pose = record_of(portrait)["pose"]
     np.testing.assert_allclose([pose[key] for key in POSE], np.degrees(portrait.camera.angles))
+
+
+def test_the_record_names_the_model_and_no_place_on_the_machine():
+    portrait = make_portrait(ASTRONAUT, Options())
+    record = make_record(
+        portrait=portrait,
+        photo_name="somewhere/a.png",
+        options=Options(model="somewhere/models/mine", debug_images=True),
+        model="mine",
+        model_sha256="ab" * 32,
+        licence="CC0-1.0",
+        device="cpu",
+        stages={"surface": 1.25},
+    )
+    assert record["model"] == {"name": "mine", "sha256": "ab" * 32, "licence": "CC0-1.0"}
+    assert record["options"]["model"] == "mine"
+    assert record["options"]["inversion"]["mask"] == "slices"
+    assert "somewhere" not in str(record)
+
+
+def test_a_head_made_again_keeps_where_it_came_from():
+    record = {**record_of(make_portrait(ASTRONAUT, Options())), "warnings": ["Dark."], "version": "0.0"}
+    again = remake_record(record, options=Options(resolution=64), device="cpu", photo=False, stages={"surface": 1.25})
+    for key in ("photo", "crop", "pose", "model", "warnings", "product", "schema", "generated_content_note"):
+        assert again[key] == record[key]
+    assert again["options"] == Options(resolution=64).to_dict()
+    assert again["remeshed"] == {"photo": False}
+    assert again["run"]["stages"] == {"surface": 1.25}
+    assert again["version"] != "0.0"
