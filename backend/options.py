@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from .errors import OptionError
 
+TEMPLATE = "template"  # the model that is always there
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
@@ -44,7 +46,8 @@ class Inversion:
     """Whose w colours the pictures (super-resolution and background); the input view must look like the photo."""
     background: Literal["white", "grey", "black", "learned"] = "white"
     """What stands behind the photo and behind what the encoders compare it with. The paper removes it without saying
-    for what; a constant leaves no difference outside the head. learned: the generator's own, behind renders only."""
+    for what; a constant leaves no difference outside the head. learned: the generator's own behind renders, and white behind the
+    photo."""
     crop: Literal["same", "official"] = "same"
     """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border, as in the
     official scripts."""
@@ -76,7 +79,7 @@ class Inversion:
 class Options:
     """How a photo becomes a head. Every field has a default that suits most photos."""
 
-    model: str = "template"
+    model: str = TEMPLATE
     """The model: template (the CC0 head fitted to the photo, always there), the name of an imported model, or the path
     of a model's folder. ``headstitch models list`` tells what is there."""
 
@@ -155,6 +158,11 @@ class Options:
             raise OptionError(f"--model is {self.model!r}; give template, or a name that headstitch models list shows.")
         if not isinstance(self.inversion, Inversion):
             raise OptionError(f"inversion is {self.inversion!r}; give an Inversion.")
+        if self.debug_images and self.model == TEMPLATE:
+            raise OptionError(
+                "--debug-images shows how a model inverts the photo, and the template inverts nothing; "
+                "leave it out, or choose a model with --model."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in head.json: plain JSON values, tuples as lists."""

@@ -151,3 +151,9 @@ def test_an_inversions_choice_that_cannot_work_is_refused_with_a_sentence(value,
 def test_options_of_the_wrong_kind_are_refused(value):
     with pytest.raises(OptionError):
         Options(**value)
+
+
+def test_debug_images_are_a_models():
+    assert Options(model="mine", debug_images=True).debug_images
+    with pytest.raises(OptionError, match=r"^--debug-images .* the template inverts nothing; .*--model\.$"):
+        Options(debug_images=True)
