@@ -46,8 +46,8 @@ class Inversion:
     """Whose w colours the pictures (super-resolution and background); the input view must look like the photo."""
     background: Literal["white", "grey", "black", "learned"] = "white"
     """What stands behind the photo and behind what the encoders compare it with. The paper removes it without saying
-    for what; a constant leaves no difference outside the head. learned: the generator's own behind renders, and white behind the
-    photo."""
+    for what; a constant leaves no difference outside the head. learned: the generator's own behind renders,
+    white behind the photo."""
     crop: Literal["same", "official"] = "same"
     """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border, as in the
     official scripts."""
