@@ -117,9 +117,10 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("widths", "blocks"):  # lists, out of JSON
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if len(getattr(self, name)) != 4:
-                raise ValueError(f"{name} is {getattr(self, name)}; there are four stages")
+            value = getattr(self, name)
+            if not isinstance(value, tuple | list) or len(value) != 4:
+                raise ValueError(f"{name} is {value}; it must be four numbers, one for each stage")
+            object.__setattr__(self, name, tuple(value))
         names = ("image_size", "num_ws", "w_dim", "style_width", "inputs", "plane_channels", "plane_size", "hidden")
         sizes = (*self.widths, *self.blocks, *(getattr(self, name) for name in names))
         if any(type(size) is not int or size < 1 for size in sizes):
