@@ -62,13 +62,18 @@ def camera_rays(cameras: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.T
     Returns:
         Origins (B, 3) and unit directions (B, size * size, 3), row by row.
     """
-    label = cameras.double()
-    cam2world, intrinsics = label[:, :16].view(-1, 4, 4), label[:, 16:].view(-1, 3, 3)
-    at = (torch.arange(size, dtype=torch.float64, device=cameras.device) + 0.5) / size
-    v, u = torch.meshgrid(at, at, indexing="ij")
-    pixels = torch.stack([u, v, torch.ones_like(u)], -1).view(-1, 3)  # (N, 3)
-    directions = pixels @ torch.linalg.inv(intrinsics).mT @ cam2world[:, :3, :3].mT  # (B, N, 3)
-    return cam2world[:, :3, 3].float(), F.normalize(directions, dim=-1).float()
+    cam2world = cameras[:, :16].view(-1, 4, 4)
+    fx, skew, cx, _, fy, cy = cameras[:, 16:22].T[..., None]  # (B, 1) each
+    at = (torch.arange(size, device=cameras.device) + 0.5) / size
+    v, u = (side.flatten() for side in torch.meshgrid(at, at, indexing="ij"))  # (N,) each
+    x = (u - cx + cy * skew / fy - skew * v / fy) / fx
+    y = (v - cy) / fy
+    one = torch.ones_like(x)
+    # A whole homogeneous point, then the origin off again: it rounds as the reference does, bit for bit, and that
+    # decides on which side of the crop a sample falls that lies on its border.
+    points = (cam2world @ torch.stack([x, y, one, one], 1)).mT  # (B, N, 4)
+    origins = cam2world[:, :3, 3]
+    return origins, F.normalize(points[..., :3] - origins[:, None], dim=-1)
 
 
 def coarse_depths(sampling: Sampling, jitter: torch.Tensor) -> torch.Tensor:
@@ -155,8 +160,7 @@ def render_rays(
     for number in range(rows.batch):
         one = rows.one(number)
         for part in directions[number].split(rays):
-            coarse_u, fine_u = _steps(len(part), sampling, part.device, jitter)
-            depths, sigma, found = _two_passes(one, weights, origins[number], part, coarse_u, fine_u, sampling)
+            depths, sigma, found = sample_rays(one, weights, origins[number], part, sampling, jitter)
             nearest.append(depths.amin())
             farthest.append(depths.amax())
             order = depths.argsort(-1)
@@ -176,28 +180,28 @@ def render_rays(
     )
 
 
-def _steps(
-    count: int, sampling: Sampling, device: torch.device, jitter: torch.Generator | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Jitter (count, coarse) of the first pass and u (count, fine) of the second one."""
-    if jitter is None:
-        coarse = torch.full((count, sampling.coarse), 0.5, device=device)
-        return coarse, torch.linspace(0, 1, sampling.fine, device=device).expand(count, -1)
-    # One row a ray with both passes' numbers in it: the same rays get the same numbers in chunks of any size.
-    both = torch.rand(count, sampling.coarse + sampling.fine, generator=jitter, device=jitter.device).to(device)
-    return both[:, : sampling.coarse], both[:, sampling.coarse :]
-
-
-def _two_passes(
+def sample_rays(
     rows: Rows,
     weights: DecoderWeights,
     origin: torch.Tensor,
     directions: torch.Tensor,
-    coarse_u: torch.Tensor,
-    fine_u: torch.Tensor,
     sampling: Sampling,
+    jitter: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Depths (N, K), raw densities (N, K) and features (N, K, F) of both passes, not in order."""
+    """Both passes over some rays of one tri-grid, all at once.
+
+    Args:
+        rows: of one tri-grid.
+        weights: of the decoder.
+        origin: (3,)
+        directions: (N, 3), unit length.
+        sampling: where rays are sampled.
+        jitter: source of random depths.
+
+    Returns:
+        Depths (N, K), raw densities (N, K) and features (N, K, F), K = coarse + fine, the coarse ones first.
+    """
+    coarse_u, fine_u = _steps(len(directions), sampling, directions.device, jitter)
 
     def samples(depths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         points = origin + depths[..., None] * directions[:, None]  # (N, K, 3)
@@ -210,6 +214,18 @@ def _two_passes(
     fine = importance_depths(depths, coarse_weights, fine_u)
     fine_sigma, fine_found = samples(fine)
     return torch.cat([depths, fine], 1), torch.cat([sigma, fine_sigma], 1), torch.cat([found, fine_found], 1)
+
+
+def _steps(
+    count: int, sampling: Sampling, device: torch.device, jitter: torch.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Jitter (count, coarse) of the first pass and u (count, fine) of the second one."""
+    if jitter is None:
+        coarse = torch.full((count, sampling.coarse), 0.5, device=device)
+        return coarse, torch.linspace(0, 1, sampling.fine, device=device).expand(count, -1)
+    # One row a ray with both passes' numbers in it: the same rays get the same numbers in chunks of any size.
+    both = torch.rand(count, sampling.coarse + sampling.fine, generator=jitter, device=jitter.device).to(device)
+    return both[:, : sampling.coarse], both[:, sampling.coarse :]
 
 
 def _sample(

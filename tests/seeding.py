@@ -59,8 +59,13 @@ def sharpened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def generator(config: GeneratorConfig, *, sharp: bool = False) -> Generator:
-    """A seeded generator in evaluation mode, on the CPU, without gradients."""
+    """A seeded generator in evaluation mode, on the CPU, its weights without gradients."""
+    return from_state(config, generator_state(config, sharp=sharp))
+
+
+def from_state(config: GeneratorConfig, state: dict[str, torch.Tensor]) -> Generator:
+    """A generator of these very tensors."""
     with torch.device("meta"):
         made = Generator(config)
-    made.load_state_dict(generator_state(config, sharp=sharp), assign=True)
+    made.load_state_dict(state, assign=True)
     return made.eval().requires_grad_(False)

@@ -248,9 +248,13 @@ class Generator(nn.Module):
             cutoff: likewise.
         """
         w_plus = self.map(z, camera, truncation=truncation, cutoff=cutoff)
-        moved = camera.clone()
-        moved[:, [3, 7, 11]] += self.camera_offset(z, camera, truncation=truncation, cutoff=cutoff)
-        return self.render(self.trigrid(w_plus), w_plus, moved)
+        offset = self.camera_offset(z, camera, truncation=truncation, cutoff=cutoff)
+        return self.render(self.trigrid(w_plus), w_plus, moved(camera, offset))
+
+
+def moved(camera: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """The cameras (B, 25) with their positions moved by (B, 3) world units."""
+    return camera.index_add(1, torch.tensor([3, 7, 11], device=camera.device), offset)
 
 
 def _mask(rays: RayResult) -> torch.Tensor:
