@@ -24,7 +24,7 @@ from ..meshing.lattice import Lattice
 from ..meshing.surface import march
 from ..networks.generator import Background, Generator
 from ..options import Inversion
-from ..rendering import BORDER
+from ..rendering import BORDER, Crop
 
 Painter = Callable[[torch.Tensor], torch.Tensor]
 """World points (N, 3) on or near the surface to colours (N, 3), sRGB-encoded in [0, 1]."""
@@ -119,7 +119,8 @@ class _Painter:
         with torch.no_grad():
             self._decoder = generator.decoder_weights()
         self._w_plus = w_plus
-        self._background, self._crop = COLORS[options.background], options.crop
+        self._background: Background = COLORS[options.background]
+        self._crop: Crop = options.crop
         self._angles = views
 
     @torch.no_grad()
