@@ -1,0 +1,174 @@
+"""Named weights before they are a network: checked against what one expects, never all in memory. Under bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..networks.config import EncoderConfig, GeneratorConfig
+from ..networks.encoder import Encoder
+from ..networks.generator import Generator
+from ..networks.superresolution import LAYOUTS
+
+SHOWN = 4  # names of tensors in a sentence before it says "and so many more"
+COUNTER = "num_batches_tracked"  # of batch norms: unused outside of training, and often left out
+# Lowest and highest of every size that a generator's configuration may have; far beyond what anyone trains.
+RANGES: dict[str, tuple[float, float]] = {
+    "z_dim": (1, 4096),
+    "w_dim": (1, 4096),
+    "mapping_layers": (1, 32),
+    "channel_base": (256, 1 << 20),
+    "channel_max": (1, 4096),
+    "trigrid_size": (8, 1024),
+    "trigrid_depth": (1, 32),
+    "features": (1, 256),
+    "decoder_hidden": (1, 1024),
+    "image_size": (64, 2048),
+    "superresolution_clamp": (1e-3, 1e6),
+    "render_size": (8, 1024),
+    "coarse_samples": (4, 1024),
+    "fine_samples": (0, 1024),
+    "ray_start": (1e-3, 1e3),
+    "ray_end": (1e-3, 1e3),
+    "box_warp": (1e-3, 1e3),
+    "camera_scale": (-1e3, 1e3),
+    "level": (-1e6, 1e6),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor that still lies in a file: its shape is known, its numbers come when asked for."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    load: Callable[[], torch.Tensor]
+    """The numbers, on the CPU; a view of the file where that is possible."""
+
+
+Weights = Mapping[str, torch.Tensor | StoredTensor]
+"""Tensors by their names in a state dict."""
+
+
+def numbers(value: torch.Tensor | StoredTensor) -> torch.Tensor:
+    """The tensor itself, without gradients."""
+    return value.load() if isinstance(value, StoredTensor) else value.detach()
+
+
+def expected_generator(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a generator.
+
+    Raises:
+        ValueError: no generator can have these sizes.
+    """
+    _check_config(config)
+    return _shapes(lambda: Generator(config))
+
+
+def expected_encoder(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of both stages of an encoder and of its mean w+."""
+    return _shapes(lambda: Encoder(config))
+
+
+def check_names(weights: Weights, expected: Mapping[str, tuple[int, ...]], what: str, advice: str) -> None:
+    """Make sure that the weights are exactly those that are expected.
+
+    Args:
+        weights: what there is.
+        expected: names and shapes; counters of batch norms may be missing.
+        what: who they are, to begin the sentence with.
+        advice: what to do next, to end it.
+
+    Raises:
+        ModelError: tensors are missing, unexpected or of another shape; the sentence names them.
+    """
+    missing = [name for name in expected if name not in weights and not name.endswith(COUNTER)]
+    unexpected = [name for name in weights if name not in expected]
+    wrong = [
+        f"{shown(name)} is {_sizes(weights[name].shape)} instead of {_sizes(shape)}"
+        for name, shape in expected.items()
+        if name in weights and tuple(weights[name].shape) != shape
+    ]
+    parts = []
+    if wrong:
+        parts.append(f"of other shapes: {listed(wrong)}")
+    if missing:
+        parts.append(f"missing: {listed([f'{name} {_sizes(expected[name])}' for name in missing])}")
+    if unexpected:
+        parts.append(f"unexpected: {listed([shown(name) for name in unexpected])}")
+    if parts:
+        raise ModelError(f"{what} has tensors that do not fit ({'; '.join(parts)}); {advice}")
+
+
+def check_finite(name: str, value: torch.Tensor, what: str, advice: str) -> None:
+    """Make sure that every number of a tensor is one.
+
+    Raises:
+        ModelError: it holds NaN or infinity.
+    """
+    if not value.is_floating_point() or value.numel() == 0:
+        return
+    # One pass without a second array; a sum that overflows is looked at more closely.
+    if not torch.isfinite(value.sum(dtype=torch.float64)) and not bool(torch.isfinite(value).all()):
+        raise ModelError(f"{what} holds numbers that are none (NaN or infinity) in {shown(name)}; {advice}")
+
+
+def shown(text: object) -> str:
+    """A name out of a file as it may stand in a sentence: printable and not long."""
+    plain = "".join(character if character.isprintable() else "?" for character in str(text)[:200])
+    return plain if len(plain) <= 80 else f"{plain[:77]}..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """``a, b, c, d and 12 more``."""
+    names = list(names)
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in build().state_dict().items()}
+
+
+def _check_config(config: GeneratorConfig) -> None:
+    """Raise a ValueError where a value has another type than its default, or cannot be."""
+    for field in fields(GeneratorConfig):
+        value: Any = getattr(config, field.name)
+        if field.name in RANGES:
+            low, high = RANGES[field.name]
+            whole = type(field.default) is int
+            if field.name == "superresolution_clamp" and value is None:
+                continue
+            fits = type(value) is int if whole else type(value) in (int, float)
+            if not fits or not low <= value <= high:
+                raise ValueError(f"{field.name} is {shown(value)}, not a number from {low:g} to {high:g}")
+        elif field.name == "superresolution":
+            if value not in LAYOUTS:
+                raise ValueError(f"{field.name} is {shown(value)}, not one of {', '.join(LAYOUTS)}")
+        elif field.name == "decoder_activation":
+            if value not in ("none", "sigmoid", "lrelu"):
+                raise ValueError(f"{field.name} is {shown(value)}, not none, sigmoid or lrelu")
+        elif type(value) is not bool:
+            raise ValueError(f"{field.name} is {shown(value)}, not true or false")
+    if config.trigrid_size & (config.trigrid_size - 1):
+        raise ValueError(f"trigrid_size is {config.trigrid_size}, not a power of two")
+    if config.ray_start >= config.ray_end:
+        raise ValueError(f"ray_start is {config.ray_start:g}, not less than ray_end, {config.ray_end:g}")
+    layout = LAYOUTS[config.superresolution]
+    if config.image_size != layout.output_size:
+        raise ValueError(
+            f"image_size is {config.image_size}, but super-resolution {config.superresolution} makes "
+            f"{layout.output_size}"
+        )
+    if min(config.channels(config.trigrid_size), config.channels(layout.input_size, config.channel_base // 2)) < 1:
+        raise ValueError(f"channel_base is {config.channel_base}, which leaves a layer without channels")
