@@ -74,7 +74,7 @@ def look_up(
     batch, count, _ = points.shape
     index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
     found = F.embedding_bag(index.view(-1, 8), rows.table, mode="sum", per_sample_weights=weight.view(-1, 8))
-    return found.view(batch, count, 3, -1).transpose(1, 2)
+    return found.view(batch, count, 3, rows.table.shape[1]).transpose(1, 2)
 
 
 def decode(features: torch.Tensor, weights: DecoderWeights) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +111,7 @@ def sample_trigrid(
     index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
     weight = weight.view(-1, 24) / 3
     mean = F.embedding_bag(index.view(-1, 24), rows.table, mode="sum", per_sample_weights=weight)
-    return decode(mean.view(batch, count, -1), weights)
+    return decode(mean.view(batch, count, rows.table.shape[1]), weights)
 
 
 def _corners(rows: Rows, points: torch.Tensor, box_warp: float) -> tuple[torch.Tensor, torch.Tensor]:
