@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import sys
 import types
@@ -71,6 +72,18 @@ class FakeJourney:
         if progress:
             progress(Progress("done", 1.0, 0.0))
         return FakeHead(out, record, self.quality, self.warnings)
+
+
+@pytest.fixture(scope="session")
+def balls() -> types.ModuleType:
+    """``tests/balls.py``: a model whose heads are balls. A fixture, so that only tests that ask for it import torch."""
+    spec = importlib.util.spec_from_file_location("balls", Path(__file__).parents[1] / "balls.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["balls"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
