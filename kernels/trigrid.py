@@ -117,8 +117,8 @@ def sample_trigrid(
 def _corners(rows: Rows, points: torch.Tensor, box_warp: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows (B, N, 3, 8) int32 of the eight cells around each point in each plane, and their weights."""
     grid = points * (2 / box_warp)
-    across_at, across_share = _neighbours(grid, rows.size)  # (B, N, 3 axes, 2)
-    deep_at, deep_share = _neighbours(grid, rows.slices)
+    across_at, across_share = neighbours(grid, rows.size)  # (B, N, 3 axes, 2)
+    deep_at, deep_share = neighbours(grid, rows.slices)
     plane = torch.arange(3, dtype=torch.int32, device=points.device)[:, None] * rows.slices  # (3, 1)
     first = torch.arange(rows.batch, dtype=torch.int32, device=points.device).view(-1, 1, 1, 1) * (3 * rows.slices)
     deep = (first + plane + deep_at[:, :, DEPTH, :]) * (rows.size * rows.size)  # (B, N, 3, 2)
@@ -129,7 +129,7 @@ def _corners(rows: Rows, points: torch.Tensor, box_warp: float) -> tuple[torch.T
     return index.flatten(-2), weight.flatten(-2)
 
 
-def _neighbours(grid: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def neighbours(grid: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The two cells (..., 2) int32 around a coordinate in [-1, 1] on an axis of ``size`` cells, and their weights.
 
     A cell outside the axis keeps a valid number and gets no weight: that is the zero padding.
