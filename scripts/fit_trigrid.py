@@ -3,9 +3,10 @@
     python scripts/fit_trigrid.py OUT.safetensors [--size 256] [--hair hair/short02]
 
 What a photo's inversion gives, made without a generator: planes and decoder are trained together with Adam on points
-near the surface, inside and outside, from coarse planes to fine ones, until the raw density is at 10 on the surface
-and falls by 16 a cell outwards. The decoder's first three features become the colour in [-1, 1] and the next three the
-normal; benchmarks and toy models are made from it. The same arguments give the same numbers.
+near the surface, inside and outside, from coarse planes to fine ones, until the raw density is 10 on the surface, falls
+by 16 a cell outwards, and is anything from -60 to -20 outside and from 30 to 60 inside. The decoder's first three
+features become the colour in [-1, 1] and the next three the normal; benchmarks and toy models are made from it. The
+same arguments give the same numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from scipy.spatial import cKDTree
 LEVEL = 10.0
 FEATURES, HIDDEN, SLICES, PLANES = 32, 64, 3, 3
 _SLOPE = 16.0  # density a cell, across the surface
-_INSIDE, _OUTSIDE = 35.0, -20.0  # away from the surface the density is at least, at most this; otherwise it is free
+_INSIDE, _OUTSIDE = (30.0, 60.0), (-60.0, -20.0)  # in which the density may be what it likes away from the surface
 _BAND = 2.5  # cells on both sides of the surface in which the density has a target
 _EXTENT = 0.55  # half the side of the cube that is trained: a little more than the planes span
 _THICKNESS = 0.006  # world units from the middle of a sheet of hair to its surface
@@ -182,10 +183,10 @@ def _loss(head: HeadWithHair, rows: Rows, weights: DecoderWeights, batch: int, r
     points = torch.cat([near, anywhere])
     cells = head.sample(points) * rows.size
     sigma, features = (found[0] for found in sample_trigrid(rows, points[None], weights))
-    target = (LEVEL - _SLOPE * cells).clamp(_OUTSIDE, _INSIDE)
-    # Beyond the band only the side is told, as renders tell it: there is no right number deep inside a head.
-    error = torch.where(cells > _BAND, (sigma - target).clamp_min(0), sigma - target)
-    error = torch.where(cells < -_BAND, (sigma - target).clamp_max(0), error)
+    # Beyond the band only a range is told: there is no right number deep inside a head.
+    least = torch.where(cells > _BAND, _OUTSIDE[0], torch.where(cells < -_BAND, _INSIDE[0], LEVEL - _SLOPE * cells))
+    most = torch.where(cells > _BAND, _OUTSIDE[1], torch.where(cells < -_BAND, _INSIDE[1], LEVEL - _SLOPE * cells))
+    error = (sigma - most).clamp_min(0) + (sigma - least).clamp_max(0)
     density = F.smooth_l1_loss(error / _SLOPE, torch.zeros_like(error), beta=0.5)
     close = cells[: len(chosen)].abs() < 2 * _BAND
     shown = torch.cat([head.colors[chosen] * 2 - 1, head.normals[chosen]], 1)[close]
