@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from .stop import STOPPED, polite_stop
+from .stop import STOPPED, held, polite_stop
 
 
 def main() -> int:
     """Run the command line; a stop while it is being loaded ends as one later does."""
     try:
         with polite_stop():
-            from .cli import main as run
+            with held():
+                from .cli import main as run
 
             code = run()
     except KeyboardInterrupt:  # before the command line could say more

@@ -182,7 +182,8 @@ class _Batch:
     def _work(self, photo: Path, head: Path, listener: Listener) -> str | None:
         try:
             with plain_errors():
-                from .reconstruct import reconstruct
+                with stop.held():
+                    from .reconstruct import reconstruct
 
                 reconstruct(photo, head, options=self.options, progress=listener)
         except Exception as problem:  # noqa: BLE001 - one photo's defect must not end the batch; it is listed

@@ -1,7 +1,7 @@
 """Ctrl-C and a polite kill: one handler for both, and a flag that outlives what swallows the exception. Bottom floor.
 
-A KeyboardInterrupt that reaches C++ code (a library's start, above all) may come back as an ImportError, or not at all:
-who catches errors, or reports progress, asks ``check`` first.
+A KeyboardInterrupt that reaches C++ code (a library's start, above all) may come back as an ImportError, or not at all,
+or abort the process: slow imports are ``held``, and who catches errors, or reports progress, asks ``check`` first.
 """
 
 from __future__ import annotations
@@ -15,12 +15,26 @@ from types import FrameType
 STOPPED = 130  # exit code after either
 
 _stopped = threading.Event()
+_holds = 0  # how many ``held`` blocks we are in
 
 
 def check() -> None:
     """Raise KeyboardInterrupt when the job was told to stop."""
     if _stopped.is_set():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it a stop waits, and is raised at the end. For the start of libraries, which bear no interruption."""
+    global _holds
+    _holds += 1
+    try:
+        yield
+    finally:
+        _holds -= 1
+    if not _holds:
+        check()
 
 
 @contextmanager
@@ -48,4 +62,5 @@ def polite_stop() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     _stopped.set()
-    raise KeyboardInterrupt
+    if not _holds:
+        raise KeyboardInterrupt
