@@ -117,7 +117,7 @@ class Bundle:
         return network.eval().requires_grad_(False)
 
     def _check(self, name: str, expected: Mapping[str, tuple[int, ...]]) -> None:
-        found = {key: weights.StoredTensor(shape, torch.float32, _nothing) for key, shape in self._shapes(name).items()}
+        found = {key: weights.StoredTensor(shape, _nothing) for key, shape in self._shapes(name).items()}
         whole = {key: value for key, value in expected.items() if key not in found and key.endswith(weights.COUNTER)}
         weights.check_names(found, expected, str(self.folder / name), "import the model again.")
         if whole:
@@ -315,9 +315,11 @@ def _save(
             state[name] = torch.zeros(shape, dtype=torch.int64)  # a counter of a batch norm
             continue
         value = weights.numbers(tensors[name])
-        weights.check_finite(name, value, whose, "take the files from their official source.")
-        if value.is_floating_point():
+        if not name.endswith(weights.COUNTER):
+            if not value.is_floating_point():
+                raise ModelError(f"{whose} has whole numbers in {name}; take the files from their official source.")
             value = value.float()
+        weights.check_finite(name, value, whose, "take the files from their official source.")
         if half and _halved(name, shape):
             value = value.half()
             weights.check_finite(name, value, f"In half precision {whose.lower()}", "import it without --half.")

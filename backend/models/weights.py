@@ -46,7 +46,6 @@ class StoredTensor:
     """A tensor that still lies in a file: its shape is known, its numbers come when asked for."""
 
     shape: tuple[int, ...]
-    dtype: torch.dtype
     load: Callable[[], torch.Tensor]
     """The numbers, on the CPU; a view of the file where that is possible."""
 
