@@ -12,13 +12,13 @@ is left is evaluated. A bound holds whatever is in the tri-grid: nothing that ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from .trigrid import DEPTH, DecoderWeights, neighbours
+from .trigrid import DEPTH, DecoderWeights, Rows, neighbours, to_rows
 
 BLOCK = 4  # nodes along the side of the smallest blocks
 _BLOCKS = (16, 8, BLOCK)  # the sides of the blocks that are bounded, each twice the next
@@ -48,7 +48,7 @@ class Maps(NamedTuple):
 
 
 def lattice_density(
-    trigrid: torch.Tensor,
+    trigrid: torch.Tensor | Rows,
     weights: DecoderWeights,
     origin: Sequence[float] | torch.Tensor,
     spacing: float,
@@ -66,32 +66,32 @@ def lattice_density(
     density of their block, which lies on the same side of the level as they do.
 
     Args:
-        trigrid: (3, F * depth, R, R), the channel of a plane is feature * depth + slice.
+        trigrid: (3, F * depth, R, R), the channel of a plane is feature * depth + slice; or its rows.
         weights: of the decoder.
         origin: (3,) of the first node, world units.
         spacing: of the nodes, world units.
         shape: nodes along x, y and z.
         level: the density at the surface.
-        depth: slices of a plane.
+        depth: slices of a plane; rows know theirs.
         box_warp: side in world units of the cube that the planes span.
         skip: False evaluates every node.
 
     Returns:
         (X, Y, Z) float32, and the share of the nodes that were evaluated.
     """
-    sizes = tuple(int(n) for n in shape)
+    sizes = (int(shape[0]), int(shape[1]), int(shape[2]))
     maps = fold(trigrid, weights, origin, spacing, sizes, depth=depth, box_warp=box_warp)
     if skip:
         state = _Blocks(maps, level)
         if state.search():
             return state.evaluate(sizes)
-    values = torch.empty(sizes, dtype=torch.float32, device=trigrid.device)
+    values = torch.empty(sizes, dtype=torch.float32, device=maps.table.device)
     _every_node(maps, values)
     return values, 1.0
 
 
 def fold(
-    trigrid: torch.Tensor,
+    trigrid: torch.Tensor | Rows,
     weights: DecoderWeights,
     origin: Sequence[float] | torch.Tensor,
     spacing: float,
@@ -101,9 +101,9 @@ def fold(
     box_warp: float = 1.0,
 ) -> Maps:
     """The decoder's first layer folded into the planes, and these interpolated to the nodes; as ``lattice_density``."""
-    size, device = trigrid.shape[-1], trigrid.device
-    side = _BLOCKS[0]
-    filled = tuple(-(-n // side) * side for n in shape)
+    cells = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid[None], depth=depth)
+    depth, size, device = cells.slices, cells.size, cells.table.device
+    filled = _filled(shape)
     start = torch.as_tensor(origin, dtype=torch.float32, device=device)
     across, slices, shares, places = [], [], [], []
     for axis in range(3):
@@ -117,12 +117,11 @@ def fold(
     matrix = (weights.weight0 / 3).T.contiguous()  # (F, H); a third, for the mean over the planes
     rows = depth * sum(filled[a] * filled[b] for a, b in _AXES)
     table = torch.empty(rows, matrix.shape[1], device=device)
-    cells = trigrid.reshape(3, -1, depth, size, size)
+    folded = cells.table.view(3, depth, size, size, -1)  # height before width
     for plane, (result, (a, b)) in enumerate(zip(_as_planes(table, filled, depth), _AXES, strict=True)):
         for number in range(depth):
-            # Width, the first axis of the two, runs fastest in the tri-grid and slowest here.
-            folded = cells[plane, :, number].permute(2, 1, 0) @ matrix  # (R, R, H)
-            _stretch(_stretch(folded, 0, *across[a]), 1, *across[b], out=result[number])
+            hidden = folded[plane, number] @ matrix  # (R, R, H), the second axis of the plane first
+            _stretch(_stretch(hidden, *across[b]).transpose(0, 1), *across[a], out=result[number])
     return Maps(
         filled,
         table,
@@ -173,7 +172,7 @@ class _Blocks:
                 blocks = _children(blocks, 2)
         return True
 
-    def evaluate(self, sizes: tuple[int, ...]) -> tuple[torch.Tensor, float]:
+    def evaluate(self, sizes: tuple[int, int, int]) -> tuple[torch.Tensor, float]:
         """The densities, cropped to the lattice."""
         self._split_opposites()
         shape = self.maps.shape
@@ -265,7 +264,7 @@ def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
 def _density(maps: Maps, hidden: torch.Tensor) -> torch.Tensor:
     """The rest of the decoder: (n, H) without its bias, which is used up, to (n,)."""
     hidden += maps.bias
-    F.softplus(hidden, 1, 20, out=hidden)
+    torch.ops.aten.softplus.out(hidden, 1, 20, out=hidden)  # in place, which F.softplus is not
     return torch.addmv(maps.offset, hidden, maps.weight)
 
 
@@ -286,7 +285,7 @@ def _pyramid(maps: Maps) -> dict[int, torch.Tensor]:
     return {side: torch.cat(parts) for side, parts in levels.items()}
 
 
-def _pool(values: torch.Tensor, ratio: int, pick: object) -> torch.Tensor:
+def _pool(values: torch.Tensor, ratio: int, pick: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """(S, A, B, H) to (S, A / ratio, B / ratio, H)."""
     while ratio > 1:
         values = pick(values[:, ::2], values[:, 1::2])
@@ -303,7 +302,7 @@ def _bounds(maps: Maps, extremes: torch.Tensor, blocks: torch.Tensor, side: int)
     low, high = (torch.empty(len(blocks), device=blocks.device) for _ in range(2))
     for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
         some = blocks[start : start + _BLOCKS_AT_ONCE]
-        reach, first = 0, 0
+        reach, first = torch.zeros(1, device=blocks.device), 0
         for plane, (a, b) in enumerate(_AXES):
             at, share = marks[DEPTH[plane]]
             number = some[:, DEPTH[plane]]
@@ -388,13 +387,18 @@ def _dense_shares(maps: Maps, axis: int) -> torch.Tensor:
 
 
 def _stretch(
-    values: torch.Tensor, axis: int, at: torch.Tensor, share: torch.Tensor, out: torch.Tensor | None = None
+    values: torch.Tensor, at: torch.Tensor, share: torch.Tensor, out: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Interpolate (A, B, H) along one of the first two axes, to n nodes between cells ``at`` (n, 2)."""
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    first, second = share.unbind(1)
-    result = torch.mul(values.index_select(axis, at[:, 0]), first.view(shape), out=out)
-    return result.addcmul_(values.index_select(axis, at[:, 1]), second.view(shape))
+    """Interpolate (R, B, H) along its first axis to n nodes between the cells ``at`` (n, 2): (n, B, H)."""
+    first, second = share[:, :, None, None].unbind(1)
+    result = torch.mul(values.index_select(0, at[:, 0]), first, out=out)
+    return result.addcmul_(values.index_select(0, at[:, 1]), second)
+
+
+def _filled(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The lattice's sides, filled up to whole blocks of the largest kind."""
+    x, y, z = (-(-int(n) // _BLOCKS[0]) * _BLOCKS[0] for n in shape)
+    return x, y, z
 
 
 def _as_planes(table: torch.Tensor, shape: Sequence[int], depth: int) -> list[torch.Tensor]:

@@ -1,4 +1,7 @@
-"""Samples a HeadField's density on a regular lattice, block by block, skipping blocks that cannot hold surface."""
+"""Samples a HeadField's density on a regular lattice, block by block, skipping blocks that cannot hold surface.
+
+A field with a lattice sampler of its own, as a tri-grid has, is asked for the whole lattice instead.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..field import HeadField
+from ..field import HeadField, LatticeSampler
 
 BLOCK = 8  # nodes along the side of a block
 _POINTS_AT_ONCE = 1 << 20
@@ -32,11 +35,14 @@ def sample_lattice(field: HeadField, resolution: int, *, skip: bool = True) -> L
 
     A block is skipped when the field says that it and the cells between it and its neighbours hold no surface; its
     nodes then all get the density of its centre, which lies on the right side of the level, and no edge that crosses
-    the level ends in them. ``skip=False`` asks about every node.
+    the level ends in them. A field that can sample a lattice itself does so. ``skip=False`` asks about every node.
     """
     low, high = np.array(field.box.low), np.array(field.box.high)
     spacing = float((high - low).max()) / (resolution - 1)
     shape = np.floor((high - low) / spacing + 1e-6).astype(int) + 1
+    if skip and isinstance(field, LatticeSampler):
+        sampled, share = field.sample_lattice(field.box.low, spacing, (int(shape[0]), int(shape[1]), int(shape[2])))
+        return Lattice(sampled.cpu().numpy(), low, spacing, share)
     blocks = np.ceil(shape / BLOCK).astype(int)
 
     first = torch.cartesian_prod(*(torch.arange(int(n)) * BLOCK for n in blocks)).to(field.device)  # (B, 3) nodes
