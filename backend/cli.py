@@ -19,6 +19,7 @@ import tyro
 
 from . import stop
 from .errors import HeadstitchError, OptionError, PhotoError
+from .models_cli import Models
 from .options import Options
 from .system import plain_errors
 from .terminal import Bar
@@ -148,7 +149,7 @@ class Render:
         return 0
 
 
-COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "render": Render}
+COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "render": Render, "models": Models}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

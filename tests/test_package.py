@@ -35,7 +35,7 @@ FLOORS = (
     {"inversion"},
     {"results"},
     {"reconstruct", "render"},
-    {"batch"},
+    {"batch", "models_cli"},
     {"server"},
     {"cli"},
     {"__main__"},
@@ -44,7 +44,7 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
     *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
-    *("results.folder", "results.page", "results.report"),
+    *("models_cli", "results.folder", "results.page", "results.report"),
 )
 
 
