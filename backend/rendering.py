@@ -17,7 +17,8 @@ from ..kernels.trigrid import DecoderWeights, Rows, sample_trigrid, to_rows
 
 EMPTY = -1000.0  # the raw density of what is cropped away
 BORDER = 0.1  # world units that the crop takes off each side of the box
-CHUNK = 1 << 17  # samples decoded at once; each needs about 2 kB, so about 256 MiB
+# Samples worked on at once, each of which needs about 3 kB. A CPU gains nothing from more, other devices are kept busy.
+CHUNK, CHUNK_ELSEWHERE = 1 << 15, 1 << 18
 
 Crop = Literal["official", "same"]
 
@@ -137,7 +138,7 @@ def render_rays(
     size: int,
     sampling: Sampling,
     jitter: torch.Generator | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> RayResult:
     """Render a tri-grid in two passes.
 
@@ -150,11 +151,13 @@ def render_rays(
         size: rays along each side.
         sampling: where rays are sampled.
         jitter: source of random depths; without it they are the deterministic ones.
-        chunk: samples decoded at once; the result does not depend on it.
+        chunk: samples worked on at once; None is what suits the device. The result does not depend on it.
     """
     rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=sampling.slices)
     origins, directions = camera_rays(cameras, size)
-    rays = max(1, chunk // max(sampling.coarse, sampling.fine))
+    if chunk is None:
+        chunk = CHUNK if cameras.device.type == "cpu" else CHUNK_ELSEWHERE
+    rays = max(1, chunk // (sampling.coarse + sampling.fine))
     features, depth, weight_sum = [], [], []
     nearest, farthest = [], []
     for number in range(rows.batch):

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 WIDTH, HEIGHT, DEPTH = (0, 0, 1), (1, 2, 2), (2, 1, 0)  # the world axis along each of the three planes' axes
 
+_BLOCK = 1 << 15  # points that a CPU samples at once: all that is made on the way stays in its cache
+
 
 class DecoderWeights(NamedTuple):
     """The decoder's effective values, all gains applied: ``F.linear`` can use them as they are."""
@@ -108,6 +110,17 @@ def sample_trigrid(
     """``look_up``, mean over the planes and ``decode`` in one: (B, N, 3) to raw density (B, N), features (B, N, 32)."""
     rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=depth)
     batch, count, _ = points.shape
+    block = max(1, _BLOCK // batch) if points.device.type == "cpu" else max(1, count)
+    parts = [_sample(rows, part, weights, box_warp) for part in points.split(block, 1)]
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([sigma for sigma, _ in parts], 1), torch.cat([features for _, features in parts], 1)
+
+
+def _sample(
+    rows: Rows, points: torch.Tensor, weights: DecoderWeights, box_warp: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    batch, count, _ = points.shape
     index, weight = _corners(rows, points, box_warp)  # (B, N, 3, 8)
     weight = weight.view(-1, 24) / 3
     mean = F.embedding_bag(index.view(-1, 24), rows.table, mode="sum", per_sample_weights=weight)
@@ -116,21 +129,29 @@ def sample_trigrid(
 
 def _corners(rows: Rows, points: torch.Tensor, box_warp: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows (B, N, 3, 8) int32 of the eight cells around each point in each plane, and their weights."""
-    grid = points * (2 / box_warp)
-    across_at, across_share = neighbours(grid, rows.size)  # (B, N, 3 axes, 2)
-    deep_at, deep_share = neighbours(grid, rows.slices)
-    plane = torch.arange(3, dtype=torch.int32, device=points.device)[:, None] * rows.slices  # (3, 1)
-    first = torch.arange(rows.batch, dtype=torch.int32, device=points.device).view(-1, 1, 1, 1) * (3 * rows.slices)
-    deep = (first + plane + deep_at[:, :, DEPTH, :]) * (rows.size * rows.size)  # (B, N, 3, 2)
-    flat = (across_at[:, :, HEIGHT, :] * rows.size)[..., None] + across_at[:, :, WIDTH, :][..., None, :]
-    share = across_share[:, :, HEIGHT, :][..., None] * across_share[:, :, WIDTH, :][..., None, :]  # (B, N, 3, 2, 2)
-    index = deep[..., None] + flat.flatten(-2)[..., None, :]  # (B, N, 3, 2, 4)
-    weight = deep_share[:, :, DEPTH, :][..., None] * share.flatten(-2)[..., None, :]
-    return index.flatten(-2), weight.flatten(-2)
+    # Points run fastest until the end: on a CPU that is half the time of the layout that the look-up wants.
+    grid = (points * (2 / box_warp)).permute(2, 0, 1).contiguous()  # (3 axes, B, N)
+    across_at, across_share = neighbours(grid, rows.size, 0)  # (2, 3, B, N)
+    deep_at, deep_share = neighbours(grid, rows.slices, 0)
+    plane = torch.arange(3, dtype=torch.int32, device=points.device).view(3, 1, 1) * rows.slices
+    first = torch.arange(rows.batch, dtype=torch.int32, device=points.device).view(-1, 1) * (3 * rows.slices)
+    deep = (first + plane + deep_at[:, DEPTH]) * (rows.size * rows.size)  # (2, 3 planes, B, N)
+    flat = (across_at[:, HEIGHT] * rows.size)[:, None] + across_at[:, WIDTH]  # (2, 2, 3, B, N)
+    share = across_share[:, HEIGHT][:, None] * across_share[:, WIDTH]
+    index = deep[:, None, None] + flat  # (2, 2, 2, 3, B, N)
+    weight = deep_share[:, DEPTH][:, None, None] * share
+    return _points_first(index), _points_first(weight)
 
 
-def neighbours(grid: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two cells (..., 2) int32 around a coordinate in [-1, 1] on an axis of ``size`` cells, and their weights.
+def _points_first(corners: torch.Tensor) -> torch.Tensor:
+    """(2, 2, 2, 3, B, N) to (B, N, 3, 8)."""
+    return corners.flatten(0, 2).permute(2, 3, 1, 0).contiguous()
+
+
+def neighbours(grid: torch.Tensor, size: int, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two cells int32 around a coordinate (...) in [-1, 1] on an axis of ``size`` cells, and their weights.
+
+    Both get a new dimension of two at ``dim``.
 
     A cell outside the axis keeps a valid number and gets no weight: that is the zero padding.
     """
@@ -139,7 +160,7 @@ def neighbours(grid: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tenso
     place = place.clamp(-2, size + 1)
     low = place.detach().floor()
     share = place - low
-    cells = torch.stack([low, low + 1], -1)
-    weight = torch.stack([1 - share, share], -1)
+    cells = torch.stack([low, low + 1], dim)
+    weight = torch.stack([1 - share, share], dim)
     weight = weight * ((cells >= 0) & (cells < size))
     return cells.clamp(0, size - 1).to(torch.int32), weight

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...kernels.trigrid import DecoderWeights, Rows
-from ..rendering import CHUNK, Crop, RayResult, Sampling, render_rays
+from ..rendering import Crop, RayResult, Sampling, render_rays
 from .config import PLANES, GeneratorConfig
 from .decoder import Decoder
 from .layers import Noise, ToRGB
@@ -157,7 +157,7 @@ class Generator(nn.Module):
         noise: Noise = "const",
         generator: torch.Generator | None = None,
         jitter: torch.Generator | None = None,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> Rendering:
         """Pictures of a ready tri-grid. The defaults are the official behaviour, made deterministic.
 
@@ -172,7 +172,7 @@ class Generator(nn.Module):
             noise: of the learned background.
             generator: source of random noise.
             jitter: source of random depths along the rays; without it they are always the same.
-            chunk: samples decoded at once, which bounds the memory.
+            chunk: samples worked on at once, which bounds the memory; None is what suits the device.
         """
         rays = render_rays(
             trigrid,
@@ -195,7 +195,7 @@ class Generator(nn.Module):
         *,
         size: int | None = None,
         crop: Crop = "official",
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Depth and mask, each (B, 1, size, size), of ``render`` alone: no features, no super-resolution."""
         rays = render_rays(
