@@ -276,7 +276,7 @@ def _from_record(folder: Path, record: Mapping[str, Any]) -> Bundle:
 
 def _expected(
     config: GeneratorConfig, encoders: Mapping[Which, EncoderConfig]
-) -> dict[str, dict[str, tuple[int, ...]]]:
+) -> dict[str, Mapping[str, tuple[int, ...]]]:
     """Of each file, names and shapes of its tensors."""
     return {disk.GENERATOR: weights.expected_generator(config)} | {
         disk.ENCODERS[which]: weights.expected_encoder(encoder) for which, encoder in encoders.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -59,8 +61,9 @@ def numbers(value: torch.Tensor | StoredTensor) -> torch.Tensor:
     return value.load() if isinstance(value, StoredTensor) else value.detach()
 
 
-def expected_generator(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of a generator.
+@lru_cache(maxsize=8)
+def expected_generator(config: GeneratorConfig) -> Mapping[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a generator, in order.
 
     Raises:
         ValueError: no generator can have these sizes.
@@ -69,7 +72,8 @@ def expected_generator(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     return _shapes(lambda: Generator(config))
 
 
-def expected_encoder(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+@lru_cache(maxsize=8)
+def expected_encoder(config: EncoderConfig) -> Mapping[str, tuple[int, ...]]:
     """Names and shapes of the tensors of both stages of an encoder and of its mean w+."""
     return _shapes(lambda: Encoder(config))
 
@@ -134,9 +138,9 @@ def _sizes(shape: Iterable[int]) -> str:
     return "(" + ", ".join(map(str, shape)) + ")"
 
 
-def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+def _shapes(build: Callable[[], nn.Module]) -> Mapping[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        return MappingProxyType({name: tuple(value.shape) for name, value in build().state_dict().items()})
 
 
 def _check_config(config: GeneratorConfig) -> None:

@@ -112,12 +112,8 @@ class PanoHeadFile:
             },
         }
         if path == "decoder.net":
-            layers = state["_modules"]
-            state["_modules"] = {
-                "0": layers["0"],
-                "1": self.plain("torch.nn.modules.activation", "Softplus", {"beta": 1, "threshold": 20}),
-                "2": layers["2"],
-            }
+            softplus = self.plain("torch.nn.modules.activation", "Softplus", {"beta": 1, "threshold": 20})
+            state["_modules"] = dict(sorted({**state["_modules"], "1": softplus}.items()))
             return self.plain("torch.nn.modules.container", "Sequential", state)
         if path == "":
             state["_modules"]["renderer"] = self.module(
