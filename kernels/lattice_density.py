@@ -13,6 +13,7 @@ is left is evaluated. A bound holds whatever is in the tri-grid: nothing that ev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ BLOCK = 4  # nodes along the side of the smallest blocks
 _BLOCKS = (16, 8, BLOCK)  # the sides of the blocks that are bounded, each twice the next
 _AXES = ((0, 1), (0, 2), (1, 2))  # of the world, that each plane spans; DEPTH has the third
 _ROUNDING = 1e-5  # of the largest sum that can occur: some 160 roundings of 2^-24
+_CLOSING = 2e-3  # of the level: nearer than this to it, a node's density places the face that closes a box's side
 _DENSE_SHARE = 0.5  # with more than this share of blocks left, evaluating every node in slabs is faster
 _BLOCKS_AT_ONCE = 1 << 12
 _TILE = 64  # nodes along z of the tiles in which every node is evaluated; along x and y the tile is 32 or so
@@ -107,31 +109,26 @@ def fold(
     start = torch.as_tensor(origin, dtype=torch.float32, device=device)
     across, slices, shares, places = [], [], [], []
     for axis in range(3):
-        node = torch.arange(filled[axis], device=device).clamp(max=shape[axis] - 1)
+        node = torch.arange(filled[axis], device=device).clamp(max=int(shape[axis]) - 1)
         grid = (start[axis] + spacing * node) * (2 / box_warp)  # as who asks ``sample_trigrid`` about points
         across.append(neighbours(grid, size))
         at, share = neighbours(grid, depth)
         slices.append(at)
         shares.append(share)
         places.append(((grid + 1) * depth - 1) * 0.5)
-    matrix = (weights.weight0 / 3).T.contiguous()  # (F, H); a third, for the mean over the planes
-    rows = depth * sum(filled[a] * filled[b] for a, b in _AXES)
-    table = torch.empty(rows, matrix.shape[1], device=device)
-    folded = cells.table.view(3, depth, size, size, -1)  # height before width
-    for plane, (result, (a, b)) in enumerate(zip(_as_planes(table, filled, depth), _AXES, strict=True)):
-        for number in range(depth):
-            hidden = folded[plane, number] @ matrix  # (R, R, H), the second axis of the plane first
-            _stretch(_stretch(hidden, *across[b]).transpose(0, 1), *across[a], out=result[number])
+    folded = cells.table @ (weights.weight0 / 3).T  # (cells, H); a third, for the mean over the planes
+    index, weight = [], []
+    for plane, (a, b) in enumerate(_AXES):  # a plane's width and height
+        (column, left), (row, top) = across[a], across[b]
+        slice_at = (torch.arange(depth, dtype=torch.int32, device=device) + plane * depth) * size
+        row_at = (slice_at[:, None, None] + row) * size  # (S, B, 2)
+        index.append((row_at[:, None, :, :, None] + column[:, None, None, :]).view(-1, 4))  # (S, A, B, 2, 2)
+        corner = top[:, :, None] * left[:, None, None, :]  # (A, B, 2, 2)
+        weight.append(corner.expand(depth, -1, -1, -1, -1).reshape(-1, 4))
+    table = F.embedding_bag(torch.cat(index), folded, mode="sum", per_sample_weights=torch.cat(weight))
+    density = weights.weight1[0].contiguous()
     return Maps(
-        filled,
-        table,
-        tuple(slices),
-        tuple(shares),
-        weights.bias0,
-        weights.weight1[0].contiguous(),
-        weights.bias1[0],
-        tuple(places),
-        depth,
+        filled, table, tuple(slices), tuple(shares), weights.bias0, density, weights.bias1[0], tuple(places), depth
     )
 
 
@@ -145,22 +142,21 @@ class _Blocks:
         self.counts = tuple(n // BLOCK for n in maps.shape)
         # What stands in for the nodes of a block; NaN where it has to be evaluated.
         self.standing = torch.full(self.counts, torch.nan, device=self.device)
-        scale = _largest_sum(maps)
+        self.pyramid = _pyramid(maps)
         # On a stand-in nothing but its side may matter; a mesh that is closed at the box's sides looks this far.
-        self.margin = _ROUNDING * scale + 2e-3 * abs(level)
+        self.margin = _ROUNDING * _largest_sum(maps, self.pyramid[_BLOCKS[0]]) + _CLOSING * abs(level)
 
     def search(self) -> bool:
         """Bounds all blocks, from large ones to small ones. False when it is not worth it: most would be left."""
-        pyramid = _pyramid(self.maps)
         first = [torch.arange(n // _BLOCKS[0], device=self.device) for n in self.maps.shape]
         blocks = torch.cartesian_prod(*first)  # (n, 3)
         for side in _BLOCKS:
-            low, high = _bounds(self.maps, pyramid[side], blocks, side)
+            low, high = _bounds(self.maps, self.pyramid[side], blocks, side)
             below, above = high < self.level - self.margin, low > self.level + self.margin
             if side == _BLOCKS[0]:
                 some = blocks[~(below | above)]
                 some = _children(some[:: max(1, len(some) // 512)], _BLOCKS[0] // BLOCK)
-                found = _bounds(self.maps, pyramid[BLOCK], some, BLOCK)
+                found = _bounds(self.maps, self.pyramid[BLOCK], some, BLOCK)
                 left = ((found[1] >= self.level - self.margin) & (found[0] <= self.level + self.margin)).float()
                 share = float(left.mean()) * float((~(below | above)).float().mean()) if len(some) else 0.0
                 if share > _DENSE_SHARE:
@@ -178,14 +174,15 @@ class _Blocks:
         shape = self.maps.shape
         values = torch.empty(shape, dtype=torch.float32, device=self.device)
         tiles = values.view(self.counts[0], BLOCK, self.counts[1], BLOCK, self.counts[2], BLOCK)
-        tiles.copy_(self.standing[:, None, :, None, :, None].expand(tiles.shape))
+        lines = self.standing.repeat_interleave(BLOCK, dim=2)  # whole lines along z are written faster than blocks
+        values.view(self.counts[0], BLOCK, self.counts[1], BLOCK, -1).copy_(lines[:, None, :, None])
         tiles = tiles.permute(0, 2, 4, 1, 3, 5)
         asked = 0
         blocks = torch.nonzero(self.standing.isnan())
         sides = torch.tensor(sizes, device=self.device)
         while len(blocks):
             doubtful = []
-            for some in blocks.split(_BLOCKS_AT_ONCE):
+            for some in blocks.split(_BLOCKS_AT_ONCE // 4):
                 density = _evaluate(self.maps, some)
                 tiles[some.unbind(1)] = density
                 doubtful.append(self._touched(some, density))
@@ -275,9 +272,11 @@ def _pyramid(maps: Maps) -> dict[int, torch.Tensor]:
     up = maps.weight >= 0
     levels: dict[int, list[torch.Tensor]] = {side: [] for side in _BLOCKS}
     for plane in maps.planes():
-        most, least = _pool(plane, BLOCK, torch.maximum), _pool(plane, BLOCK, torch.minimum)
-        high, low = torch.where(up, most, -least), torch.where(up, -least, most)
-        extremes = torch.cat([high, low], dim=-1)
+        parts = []
+        for some in plane.split(_BLOCKS[0], dim=1):  # few rows at once, which stay in the cache
+            most, least = _pool(some, BLOCK, torch.maximum), _pool(some, BLOCK, torch.minimum)
+            parts.append(torch.cat([torch.where(up, most, -least), torch.where(up, -least, most)], dim=-1))
+        extremes = torch.cat(parts, dim=1)
         for side in reversed(_BLOCKS):
             if side > BLOCK:
                 extremes = _pool(extremes, 2, torch.maximum)
@@ -312,7 +311,7 @@ def _bounds(maps: Maps, extremes: torch.Tensor, blocks: torch.Tensor, side: int)
             found = F.embedding_bag(
                 index.view(-1, 2), extremes, mode="sum", per_sample_weights=share[number].view(-1, 2)
             )
-            reach = reach + found.view(len(some), at.shape[1], -1).amax(1)
+            reach = reach + reduce(torch.maximum, found.view(len(some), at.shape[1], -1).unbind(1))  # amax is slow here
             first += cells * maps.depth
         most, least = reach.chunk(2, dim=1)  # (n, H)
         high[start : start + len(some)] = _density(maps, most * sign)
@@ -349,12 +348,10 @@ def _children(blocks: torch.Tensor, ratio: int) -> torch.Tensor:
     return (blocks[:, None] * ratio + within).view(-1, 3)
 
 
-def _largest_sum(maps: Maps) -> float:
-    """No sum on the way to a density is larger than this."""
-    largest = maps.bias.abs() + 1
-    for plane in maps.planes():
-        largest = largest + torch.maximum(plane.amax((0, 1, 2)), -plane.amin((0, 1, 2)))
-    return float(maps.offset.abs() + maps.weight.abs() @ largest)
+def _largest_sum(maps: Maps, extremes: torch.Tensor) -> float:
+    """No sum on the way to a density is larger than this; from the extremes (rows, 2 H) of blocks of any side."""
+    high, low = extremes.amax(0).clamp_min(0).chunk(2)
+    return float(maps.offset.abs() + maps.weight.abs() @ (maps.bias.abs() + 1 + 3 * torch.maximum(high, low)))
 
 
 def _every_node(maps: Maps, values: torch.Tensor) -> None:
@@ -384,15 +381,6 @@ def _dense_shares(maps: Maps, axis: int) -> torch.Tensor:
     """(n, S) the weight of every slice at the nodes along an axis."""
     at, share = maps.slices[axis].long(), maps.shares[axis]
     return torch.zeros(len(at), maps.depth, device=share.device).scatter_add_(1, at, share)
-
-
-def _stretch(
-    values: torch.Tensor, at: torch.Tensor, share: torch.Tensor, out: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Interpolate (R, B, H) along its first axis to n nodes between the cells ``at`` (n, 2): (n, B, H)."""
-    first, second = share[:, :, None, None].unbind(1)
-    result = torch.mul(values.index_select(0, at[:, 0]), first, out=out)
-    return result.addcmul_(values.index_select(0, at[:, 1]), second)
 
 
 def _filled(shape: Sequence[int]) -> tuple[int, int, int]:
