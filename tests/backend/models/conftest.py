@@ -95,6 +95,22 @@ def prefixed(arrays: dict[str, np.ndarray], w_plus: str | None, trigrid: str | N
     return found
 
 
+@pytest.fixture(scope="session")
+def tiny_encoder() -> EncoderConfig:
+    """What the arrays of the encoders are of; it fits the tiny generator."""
+    return ENCODER
+
+
+@pytest.fixture(scope="session")
+def arrays_of() -> Callable[..., dict[str, np.ndarray]]:
+    return encoder_arrays
+
+
+@pytest.fixture(scope="session")
+def under() -> Callable[..., dict[str, np.ndarray]]:
+    return prefixed
+
+
 @dataclass
 class Shelf:
     """A folder of official files and a models folder."""
