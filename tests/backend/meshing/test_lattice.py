@@ -70,3 +70,31 @@ def test_nodes_hold_the_density_of_their_own_place(balls):
     last = lattice.to_world(np.array(lattice.values.shape) - 1)
     assert (last <= np.array(field.box.high) + 1e-9).all()
     assert (last > np.array(field.box.high) - lattice.spacing).all()
+
+
+class OwnSampler:
+    """A field that must not be asked point by point."""
+
+    def __init__(self, box):
+        self.box, self.level, self.device, self.asked = box, 3.0, torch.device("cpu"), []
+
+    def density(self, points):
+        raise AssertionError("the field has a faster way")
+
+    color = may_hold_surface = density
+
+    def sample_lattice(self, origin, spacing, shape):
+        self.asked.append((origin, spacing, shape))
+        return torch.arange(float(np.prod(shape))).view(shape), 0.25
+
+
+def test_a_field_that_samples_lattices_itself_is_asked_for_the_whole():
+    field = OwnSampler(Box((-0.2, -0.3, -0.25), (0.21, 0.37, 0.24)))
+    lattice = sample_lattice(field, 43)
+    [(origin, spacing, shape)] = field.asked
+    assert origin == field.box.low
+    assert spacing == lattice.spacing == pytest.approx(0.67 / 42)
+    assert shape == lattice.values.shape == (26, 43, 31)
+    assert lattice.evaluated == 0.25
+    assert lattice.values[0, 1, 0] == 31
+    np.testing.assert_allclose(lattice.origin, origin)
