@@ -19,12 +19,13 @@ import torch.nn.functional as F
 
 from ...kernels.trigrid import sample_trigrid, to_rows
 from ..camera import Camera
+from ..field import TrigridField
 from ..geometry import as_tensor, make_scene
-from ..meshing.lattice import Lattice
+from ..meshing.lattice import sample_lattice
 from ..meshing.surface import march
 from ..networks.generator import Background, Generator
 from ..options import Inversion
-from ..rendering import BORDER, Crop
+from ..rendering import Crop
 
 Painter = Callable[[torch.Tensor], torch.Tensor]
 """World points (N, 3) on or near the surface to colours (N, 3), sRGB-encoded in [0, 1]."""
@@ -118,6 +119,7 @@ class _Painter:
         self._rows = to_rows(trigrid, depth=generator.config.trigrid_depth)
         with torch.no_grad():
             self._decoder = generator.decoder_weights()
+        self._trigrid = trigrid
         self._w_plus = w_plus
         self._background: Background = COLORS[options.background]
         self._crop: Crop = options.crop
@@ -153,10 +155,13 @@ class _Painter:
 
     @cached_property
     def _views(self) -> tuple[_View, ...]:
-        scene = self._surface()
-        return tuple(self._look(scene, *map(math.radians, angles)) for angles in self._angles)
+        config = self._generator.config
+        field = TrigridField(self._trigrid[0], self._decoder, config=config, level=config.level)
+        mesh = march(sample_lattice(field, _NODES), field.level, closed_neck=True)
+        scene = make_scene(mesh.vertices, mesh.faces)
+        return tuple(self._look(field, scene, *map(math.radians, angles)) for angles in self._angles)
 
-    def _look(self, scene: o3d.t.geometry.RaycastingScene, yaw: float, pitch: float) -> _View:
+    def _look(self, field: TrigridField, scene: o3d.t.geometry.RaycastingScene, yaw: float, pitch: float) -> _View:
         camera = Camera.from_angles(yaw, pitch)
         label = torch.from_numpy(camera.label)[None].to(self._w_plus.device)
         rendering = self._generator.render(
@@ -169,7 +174,7 @@ class _Painter:
         directions = torch.from_numpy(rays[hit][:, 3:]).to(label.device)
         points = torch.from_numpy(rays[hit][:, :3] + depth[hit, None] * rays[hit][:, 3:]).to(label.device)
         cosine = np.zeros_like(depth)
-        cosine[hit] = -(self._normals(points) * directions).sum(1).cpu().numpy()
+        cosine[hit] = -(_normals(field, points) * directions).sum(1).cpu().numpy()
         pixel = _MAP / rendering.raw.shape[-1]
         inner = (_way_from_outline(depth, hit) / pixel - _RIM_BARE) / (_RIM_FADED - _RIM_BARE)
         facing = (cosine - _GRAZING) / (_FACING - _GRAZING)
@@ -182,30 +187,14 @@ class _Painter:
             maps[None].float().to(label.device),
         )
 
-    def _normals(self, points: torch.Tensor) -> torch.Tensor:
-        """(N, 3) unit normals, against the density's gradient, by differences at the corners of a tetrahedron."""
-        corners = points.new_tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-        normals = torch.zeros_like(points)
-        for corner in corners:
-            normals -= corner * self._density(points + _STEP * corner)[:, None]
-        return F.normalize(normals, dim=1)
 
-    def _density(self, points: torch.Tensor) -> torch.Tensor:
-        """(N,) raw density at points (N, 3)."""
-        box_warp, decoder = self._generator.config.box_warp, self._decoder.density_only()
-        parts = points.split(_POINTS_AT_ONCE)
-        return torch.cat([sample_trigrid(self._rows, part[None], decoder, box_warp=box_warp)[0][0] for part in parts])
-
-    def _surface(self) -> o3d.t.geometry.RaycastingScene:
-        """The level's surface within the part of the box that pictures show, for casting rays."""
-        config = self._generator.config
-        high = np.array([config.box_warp / 2 - BORDER, config.box_warp / 2, config.box_warp / 2 - BORDER])
-        spacing = config.box_warp / (_NODES - 1)
-        counts = np.floor(2 * high / spacing + 1e-6).astype(int) + 1
-        axes = [torch.from_numpy(-high[axis] + spacing * np.arange(counts[axis])).float() for axis in range(3)]
-        values = self._density(torch.cartesian_prod(*axes).to(self._w_plus.device)).view(*counts.tolist())
-        mesh = march(Lattice(values.cpu().numpy(), -high, spacing, 1.0), config.level, closed_neck=True)
-        return make_scene(mesh.vertices, mesh.faces)
+def _normals(field: TrigridField, points: torch.Tensor) -> torch.Tensor:
+    """(N, 3) unit normals, against the density's gradient, by differences at the corners of a tetrahedron."""
+    corners = points.new_tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    normals = torch.zeros_like(points)
+    for corner in corners:
+        normals -= corner * field.density(points + _STEP * corner)[:, None]
+    return F.normalize(normals, dim=1)
 
 
 def _way_from_outline(depth: np.ndarray, hit: np.ndarray) -> np.ndarray:
