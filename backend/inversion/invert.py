@@ -27,9 +27,9 @@ Stage = Callable[[str], AbstractContextManager[None]]
 # Stages with the seconds that they take at the official size on two cores, for the progress bar.
 STAGES = {
     "loading the model": 1.5,
-    "encoding what the photo shows": 12.0,
-    "encoding what it hides": 12.0,
-    "stitching": 8.0,
+    "encoding what the photo shows": 13.0,
+    "encoding what it hides": 13.0,
+    "stitching": 12.0,
 }
 
 

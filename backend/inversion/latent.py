@@ -1,0 +1,179 @@
+"""What a model's head is made from, as it lies in latent.safetensors: enough, with the model, to render and mesh it
+again. Between the inversion and the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...kernels.trigrid import to_rows
+from ..camera import Camera
+from ..errors import ModelError, ResultsError
+from ..field import TrigridField
+from ..models.bundle import Bundle, load_bundle
+from ..networks.config import PLANES
+from ..networks.generator import Generator
+from ..options import Inversion
+from .color import COLORS, make_painter
+from .invert import Inverted
+
+_HALF = float(torch.finfo(torch.float16).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """A stitched head without its model."""
+
+    visible: torch.Tensor  # (num_ws, w_dim) float32, w+ of the encoder of what the photo shows
+    occluded: torch.Tensor  # (num_ws, w_dim) float32, w+ of the other one
+    w: torch.Tensor  # (num_ws, w_dim) float32, which colours pictures
+    trigrid: torch.Tensor  # (3, F * slices, R, R) float16, stitched
+    mask: torch.Tensor  # (3, slices, R, R) uint8, 255 is the visible encoder's
+    camera: Camera  # the photo's
+    model: str  # the model's name
+    model_sha256: str
+
+    @staticmethod
+    def of(inverted: Inverted, camera: Camera, bundle: Bundle) -> Latent:
+        """What is kept of an inversion; on the CPU.
+
+        Raises:
+            ModelError: the tri-grid does not fit into half precision.
+        """
+        if float(inverted.stitched.abs().max()) > _HALF:
+            raise ModelError(
+                f"The tri-grid that the model {bundle.name} made of this photo has numbers beyond {_HALF:.0f}; "
+                "check the model with headstitch models verify, or try another photo."
+            )
+        return Latent(
+            visible=inverted.visible.w_plus[0].float().cpu(),
+            occluded=inverted.occluded.w_plus[0].float().cpu(),
+            w=inverted.w[0].float().cpu(),
+            trigrid=inverted.stitched[0].half().cpu(),
+            mask=(inverted.mask * 255).round().to(torch.uint8).cpu(),
+            camera=camera,
+            model=bundle.name,
+            model_sha256=bundle.sha256,
+        )
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """As latent.safetensors holds it."""
+        return {
+            "w_plus.visible": self.visible.numpy(),
+            "w_plus.occluded": self.occluded.numpy(),
+            "w": self.w.numpy(),
+            "trigrid": self.trigrid.numpy(),
+            "mask": self.mask.numpy(),
+            "camera": self.camera.label,
+            "model.name": np.frombuffer(self.model.encode(), np.uint8),
+            "model.sha256": np.frombuffer(bytes.fromhex(self.model_sha256), np.uint8),
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> Latent:
+        """From what ``to_arrays`` gave.
+
+        Raises:
+            ResultsError: an array is missing or has a shape that cannot be.
+        """
+        try:
+            tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+            latent = Latent(
+                visible=tensors["w_plus.visible"],
+                occluded=tensors["w_plus.occluded"],
+                w=tensors["w"],
+                trigrid=tensors["trigrid"],
+                mask=tensors["mask"],
+                camera=Camera.from_label(arrays["camera"]),
+                model=arrays["model.name"].tobytes().decode(),
+                model_sha256=arrays["model.sha256"].tobytes().hex(),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise ResultsError(f"This head's latent.safetensors is not whole ({error}); make the head anew.") from error
+        shape = latent.trigrid.shape
+        if len(shape) != 4 or shape[0] != PLANES or latent.w.ndim != 2 or latent.trigrid.dtype != torch.float16:
+            raise ResultsError(
+                f"This head's latent.safetensors holds a tri-grid of {tuple(shape)}, which cannot be; "
+                "make the head anew."
+            )
+        return latent
+
+    def find_model(self, model: str | None = None) -> Bundle:
+        """The model that this head was made with.
+
+        Args:
+            model: its name or folder; by default the name that it had.
+
+        Raises:
+            ModelError: there is no such model, or it is another one.
+        """
+        try:
+            bundle = load_bundle(model or self.model)
+        except ModelError as error:
+            raise ModelError(f"This head was made with the model {self.model}. {error}") from error
+        if bundle.sha256 != self.model_sha256:
+            raise ModelError(
+                f"This head was made with the model {self.model} of hash {self.model_sha256[:12]}, and that of "
+                f"{bundle.folder} has {bundle.sha256[:12]}; import the one it was made with, or give its folder with "
+                "--model."
+            )
+        config = bundle.config
+        fits = self.trigrid.shape[1:] == (config.plane_channels, config.trigrid_size, config.trigrid_size)
+        if not fits or self.w.shape != (config.num_ws, config.w_dim):
+            raise ModelError(
+                f"This head's tri-grid of {tuple(self.trigrid.shape)} is not one of the model {bundle.name}; "
+                "make the head anew."
+            )
+        return bundle
+
+    def field(self, generator: Generator, options: Inversion, device: torch.device) -> TrigridField:
+        """The head as a field: the same one whenever it is made of the same arrays.
+
+        Args:
+            generator: the model's, on ``device``.
+            options: the crop, and the background of the pictures that give the colour.
+            device: where the field's tensors live.
+        """
+        trigrid = self.trigrid.float().to(device)
+        return TrigridField(
+            trigrid,
+            generator.decoder_weights(),
+            config=generator.config,
+            level=generator.config.level,
+            crop=options.crop,
+            color=make_painter(generator, trigrid[None], self.w[None].to(device), options, device),
+        )
+
+    def viewer(self, generator: Generator, options: Inversion, device: torch.device) -> Callable[[Camera], np.ndarray]:
+        """What shows the head through its model: a camera to a picture (H, H, 3) uint8 sRGB.
+
+        Args:
+            generator: the model's, on ``device``.
+            options: crop and background.
+            device: where the tensors live.
+        """
+        rows = to_rows(self.trigrid.float().to(device)[None], depth=generator.config.trigrid_depth)
+        w = self.w[None].to(device)
+        behind = COLORS[options.background]
+
+        def show(camera: Camera) -> np.ndarray:
+            label = torch.from_numpy(camera.label)[None].to(device)
+            image = generator.render(rows, w, label, background=behind, crop=options.crop).image
+            return to_uint8(image)
+
+        return show
+
+
+def to_uint8(image: torch.Tensor) -> np.ndarray:
+    """A picture (1, 3, H, W) in [-1, 1], where it may overshoot, as (H, W, 3) uint8."""
+    values = (image[0].permute(1, 2, 0).float().cpu().numpy() + 1) * 127.5
+    return (values + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def is_of_model(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether the arrays of a latent.safetensors are a model's, not the template's."""
+    return "trigrid" in arrays
