@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .camera import Camera
+from .errors import SurfaceError
+from .field import HeadField
+from .inversion.debug import draw_debug
+from .inversion.invert import STAGES as INVERSION_STAGES
+from .inversion.invert import invert
+from .inversion.latent import Latent
 from .meshing.surface import extract_surface
 from .meshing.texture import bake_texture
 from .meshing.uv import unwrap
-from .options import Options
+from .models.bundle import Bundle, load_bundle
+from .networks.config import PLANES
+from .options import TEMPLATE, Options
 from .portrait.make import make_portrait
+from .portrait.portrait import Portrait
 from .progress import Listener, StageClock
 from .results.folder import check_writable
 from .results.head import Head
-from .results.pictures import preview
+from .results.pictures import preview, sheet
 from .results.quality import measure
 from .results.record import make_record
 from .results.views import Viewer
 from .system import check_memory, choose_device, plain_errors
-from .template.make import NAME, make_template, template_sha256
+from .template.make import LICENCE, make_template, template_sha256
 
 # Stages with the seconds that they take on two cores, for the progress bar.
-_STAGES = {
-    "finding the face": 0.5,
-    "fitting the head": 1.0,
+_PORTRAIT = {"finding the face": 0.5}
+_TEMPLATE = {"fitting the head": 1.0}
+_DEBUG = {"drawing the debug images": 36.0}
+_HEAD = {
     "extracting the surface": 1.3,
     "unwrapping": 1.5,
     "baking the texture": 1.5,
     "drawing the preview": 0.4,
     "measuring the quality": 3.0,
-    "writing": 0.5,
 }
+_WRITING = {"writing": 0.5}
+_MODELS_VIEWS = 20.0  # seconds more for a texture out of super-resolved pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a head is made of: everything that is not the same for all models."""
+
+    model: str
+    sha256: str
+    licence: str | None
+    field: HeadField
+    latent: dict[str, np.ndarray]
+    debug: np.ndarray | None = None  # (H, W, 3) uint8 sRGB
 
 
 @torch.inference_mode()
@@ -55,50 +81,101 @@ def reconstruct(
     Raises:
         HeadstitchError: with one sentence that says what to do; nothing was written.
     """
+    bundle = None if options.model == TEMPLATE else load_bundle(options.model)
     if out is not None:
-        check_writable(Path(out), _disk_needed(options))
-    check_memory(_memory_needed(options))
+        check_writable(Path(out), disk_needed(options, bundle))
+    check_memory(memory_needed(options, bundle))
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
-    skipped = set() if options.quality else {"measuring the quality"}
-    skipped |= set() if out is not None else {"writing"}
-    clock = StageClock({name: cost for name, cost in _STAGES.items() if name not in skipped}, progress)
+    making = _TEMPLATE if bundle is None else {**INVERSION_STAGES, **(_DEBUG if options.debug_images else {})}
+    clock = StageClock(stages({**_PORTRAIT, **making}, options, bundle, out), progress)
 
     with clock.stage("finding the face"):
         portrait = make_portrait(photo, options)
+    source = _fit(portrait, device, clock) if bundle is None else _invert(portrait, bundle, options, device, clock)
+    head = make_head(source, portrait.camera, portrait, options, clock)
+    record = make_record(
+        portrait=portrait,
+        photo_name="array" if isinstance(photo, np.ndarray) else Path(photo).name,
+        options=options,
+        model=source.model,
+        model_sha256=source.sha256,
+        licence=source.licence,
+        device=str(device),
+        stages=clock.seconds,
+    )
+    return keep(replace(head, record=record), out, clock)
+
+
+def _fit(portrait: Portrait, device: torch.device, clock: StageClock) -> Source:
+    """The template, fitted to the photo's landmarks."""
     with clock.stage("fitting the head"):
         field, latent = make_template(portrait, device)
+    return Source(TEMPLATE, template_sha256(), LICENCE, field, latent)
+
+
+def _invert(portrait: Portrait, bundle: Bundle, options: Options, device: torch.device, clock: StageClock) -> Source:
+    """The photo in a model's latent space, by two encoders."""
+    inverted = invert(portrait, bundle, options.inversion, device, clock.stage)
+    debug = None
+    if options.debug_images:
+        with clock.stage("drawing the debug images"):
+            debug = sheet(*draw_debug(inverted, portrait.camera, options.inversion))
+    # The head is made of what is kept of it, so that it can be made again.
+    latent = Latent.of(inverted, portrait.camera, bundle)
+    generator = inverted.generator
+    del inverted
+    field = latent.field(generator, options.inversion, device)
+    return Source(bundle.name, bundle.sha256, bundle.licence, field, latent.to_arrays(), debug)
+
+
+def make_head(source: Source, camera: Camera, portrait: Portrait | None, options: Options, clock: StageClock) -> Head:
+    """From the field on: surface, texture, preview, quality. The head has no record yet.
+
+    Args:
+        source: the field and what it was made from.
+        camera: the photo's.
+        portrait: of the photo; without it the texture is the field's own colour.
+        options: of the job.
+        clock: told of the stages of ``stages``.
+
+    Raises:
+        HeadstitchError: with one sentence; the field may hold no surface.
+    """
     with clock.stage("extracting the surface"):
-        mesh, surface = extract_surface(field, options)
+        try:
+            mesh, surface = extract_surface(source.field, options)
+        except SurfaceError as error:
+            if source.model == TEMPLATE:
+                raise
+            raise SurfaceError(
+                f"The head that the model {source.model} made came out empty: nothing in it is dense enough to be a "
+                "surface. Try another photo, or another --model."
+            ) from error
     with clock.stage("unwrapping"):
         corner_uvs = unwrap(mesh, options.texture_size, options.uv)
     with clock.stage("baking the texture"):
-        bake = bake_texture(mesh, corner_uvs, field, portrait, options.texture_size, options.seed)
+        bake = bake_texture(mesh, corner_uvs, source.field, portrait, options.texture_size, options.seed)
     with clock.stage("drawing the preview"):
         viewer = Viewer(bake.textured)
-        picture = preview(bake.textured, portrait.camera, portrait.image, viewer)
+        picture = preview(bake.textured, camera, None if portrait is None else portrait.image, viewer)
     quality = None
     if options.quality:
         with clock.stage("measuring the quality"):
             quality = measure(
                 bake.textured,
-                portrait.camera,
+                camera,
                 surface,
                 portrait,
                 neck=options.neck,
                 photo_weight=bake.photo_weight,
                 viewer=viewer,
             )
-    record = make_record(
-        portrait=portrait,
-        photo_name="array" if isinstance(photo, np.ndarray) else Path(photo).name,
-        options=options,
-        model=NAME,
-        model_sha256=template_sha256(),
-        device=str(device),
-        stages=clock.seconds,
-    )
-    head = Head(bake.textured, portrait.camera, surface, latent, record, picture, quality)
+    return Head(bake.textured, camera, surface, source.latent, {}, picture, quality, source.debug)
+
+
+def keep(head: Head, out: str | Path | None, clock: StageClock) -> Head:
+    """Write the head where it shall go, and end the job."""
     if out is not None:
         with clock.stage("writing"):
             head = head.save(out)
@@ -106,16 +183,45 @@ def reconstruct(
     return head
 
 
-def _memory_needed(options: Options) -> int:
-    """Bytes that a job takes at its peak beyond the bare process, as measured (``benchmarks/``) and rounded up."""
-    libraries_and_models = 0.7e9
+def stages(
+    making: Mapping[str, float], options: Options, bundle: Bundle | None, out: str | Path | None
+) -> dict[str, float]:
+    """The stages of a job with the seconds that they take: those of ``making`` the field, and those after it."""
+    after = dict(_HEAD)
+    if bundle is not None:
+        after["baking the texture"] += _MODELS_VIEWS
+    if not options.quality:
+        del after["measuring the quality"]
+    return {**making, **after, **(_WRITING if out is not None else {})}
+
+
+def memory_needed(options: Options, bundle: Bundle | None = None, *, encoders: bool = True) -> int:
+    """Bytes that a job takes at its peak beyond the bare process, as measured (``benchmarks/``) and rounded up.
+
+    Args:
+        options: of the job.
+        bundle: the model; without one it is the template.
+        encoders: whether the photo is inverted, or the tri-grid is there.
+    """
+    libraries = 0.7e9
     lattice = 6 * options.resolution**3 * 0.65  # its nodes, some of them in double precision; the box is no cube
     texels = 120 * options.texture_size**2
-    return int(libraries_and_models + lattice + texels)
+    if bundle is None:
+        return int(libraries + lattice + texels)
+    trigrid = 4 * PLANES * bundle.config.plane_channels * bundle.config.trigrid_size**2
+    rendering = 0.3e9 + 8 * trigrid  # or an encoder's pictures: both take about as much
+    meshing = 0.4e9 + lattice + texels  # with the generator and the views that give the colour
+    inverting = bundle.parameters_bytes if encoders else 0
+    return int(libraries + max(inverting + rendering, rendering + meshing))
 
 
-def _disk_needed(options: Options) -> int:
+def disk_needed(options: Options, bundle: Bundle | None = None) -> int:
     """Bytes that a head takes at most: its texture, hardly compressed, is in albedo.png and once more in head.glb."""
     triangles = options.faces or 8 * options.resolution**2  # measured: 5.9 times, before decimation
     latent_and_preview = 4 << 20
+    if bundle is not None:  # two bytes for each number of the tri-grid, one for each cell of the mask
+        config = bundle.config
+        cells = PLANES * config.trigrid_size**2
+        latent_and_preview += cells * (2 * config.plane_channels + config.trigrid_depth)
+        latent_and_preview += (6 << 20) * options.debug_images
     return 2 * 3 * options.texture_size**2 + 80 * triangles + latent_and_preview

@@ -19,7 +19,7 @@ from .pack import PACK_PATH
 from .palette import Palette, measure_palette, triple
 from .solid import OPENNESS_PATH, Solids, make_solids
 
-NAME = "template"
+LICENCE = "CC0-1.0"  # see data/README.md
 
 
 def make_template(portrait: Portrait, device: torch.device) -> tuple[TemplateField, dict[str, np.ndarray]]:

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,19 @@ import pytest
 from headstitch.backend.errors import (
     FaceError,
     HeadstitchError,
+    ModelError,
     OptionError,
     PhotoError,
     ResourceError,
     ResultsError,
+    SurfaceError,
 )
 from headstitch.backend.meshing.mesh import vertex_normals
+from headstitch.backend.models.bundle import load_bundle
+from headstitch.backend.networks.config import OFFICIAL
 from headstitch.backend.options import Options
 from headstitch.backend.portrait.make import make_portrait
-from headstitch.backend.reconstruct import _disk_needed, _memory_needed, reconstruct
+from headstitch.backend.reconstruct import disk_needed, memory_needed, reconstruct
 from headstitch.backend.results.folder import HEAD_FILES
 from headstitch.backend.results.head import Head, changed_files
 from PIL import Image
@@ -302,12 +307,138 @@ def whole(tmp_path_factory):
 
 def test_a_head_takes_no_more_of_the_disk_than_was_asked_for(head, whole):
     for each in (head, whole):
-        options = Options(**{**each.record["options"], "angles": None, "crop": None})
-        assert sum(path.stat().st_size for path in each.folder.iterdir()) < _disk_needed(options)
+        options = Options.from_dict(each.record["options"])
+        assert sum(path.stat().st_size for path in each.folder.iterdir()) < disk_needed(options)
 
 
 def test_memory_that_is_asked_for_covers_what_was_measured_without_refusing_too_much():
     measured = {Options(): 1.05, Options(resolution=512): 1.41, Options(texture_size=4096): 2.45}
     measured[Options(texture_size=8192)] = 8.35
     for options, gigabytes in measured.items():
-        assert gigabytes < _memory_needed(options) / 1e9 < 1.35 * gigabytes
+        assert gigabytes < memory_needed(options) / 1e9 < 1.35 * gigabytes
+
+
+# --- with a model ----------------------------------------------------------------------------------------------------
+
+BALLS = Options(model="balls", resolution=48, faces=0, texture_size=256, quality=False, debug_images=True)
+MODELS_LATENT = {
+    *("w_plus.visible", "w_plus.occluded", "w", "trigrid", "mask", "camera", "model.name", "model.sha256"),
+}
+
+
+@pytest.fixture(scope="module")
+def use_balls(balls):
+    """The model of balls in the place of every bundle, for all of this module's journeys that name one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstitch.backend.reconstruct.load_bundle", lambda _: balls.BallBundle())
+        yield balls
+
+
+@pytest.fixture(scope="module")
+def ball_told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def ball(use_balls, ball_told, tmp_path_factory):
+    """The example photo through the model of balls."""
+    folder = tmp_path_factory.mktemp("models") / "ball"
+    return reconstruct(PHOTO, folder, options=BALLS, progress=ball_told.append)
+
+
+def test_a_models_head_lies_in_its_folder_whole_with_its_debug_images(ball):
+    assert sorted(path.name for path in ball.folder.iterdir()) == sorted([*HEAD_FILES, "debug.png"])
+    assert changed_files(ball.folder) == ()
+    loaded = Head.load(ball.folder)
+    assert loaded.debug.shape == (6 * 256, 4 * 256, 3)
+    np.testing.assert_array_equal(loaded.debug, ball.debug)
+
+
+def test_a_models_head_is_the_models_surface(balls, ball):
+    np.testing.assert_allclose(np.linalg.norm(ball.mesh.mesh.vertices, axis=1), balls.RADIUS, atol=0.01)
+    assert ball.surface.watertight
+
+
+def test_the_back_of_the_stitched_head_has_the_color_that_the_occluded_encoder_gave_it(ball):
+    """The ball's hidden half, straight behind: green, as sRGB of (-0.8, 0.8, -0.8)."""
+    mesh = ball.mesh.mesh
+    away = mesh.vertices @ -ball.camera.position / np.linalg.norm(ball.camera.position)
+    uvs = np.zeros((len(mesh.vertices), 2))
+    uvs[mesh.faces] = ball.mesh.corner_uvs
+    behind = uvs[away > 0.24]
+    texels = (np.stack([behind[:, 0], 1 - behind[:, 1]], axis=1) * 256).astype(int).clip(0, 255)
+    red, green, blue = np.median(ball.mesh.albedo[texels[:, 1], texels[:, 0]], axis=0)
+    assert green > 180
+    assert max(red, blue) < 75
+
+
+def test_a_models_latent_holds_what_the_head_was_made_from(balls, ball):
+    assert set(ball.latent) == MODELS_LATENT
+    assert ball.latent["trigrid"].dtype == np.float16
+    assert ball.latent["trigrid"].shape == (3, 96, balls.PLANE, balls.PLANE)
+    assert ball.latent["mask"].dtype == np.uint8
+    assert bytes(ball.latent["model.name"]).decode() == "balls"
+    assert bytes(ball.latent["model.sha256"]).hex() == "ab" * 32
+    np.testing.assert_array_equal(ball.latent["camera"], ball.camera.label)
+
+
+def test_a_models_record_names_it_with_every_choice(ball):
+    record = json.loads((ball.folder / "head.json").read_text())
+    assert record["model"] == {"name": "balls", "sha256": "ab" * 32, "licence": "CC0-1.0"}
+    assert record["options"] == BALLS.to_dict()
+
+
+def test_progress_of_a_models_job_names_the_stages_that_ran(ball, ball_told):
+    assert [each.stage for each in ball_told] == [*ball.record["run"]["stages"], "writing", "done"]
+    assert [each.stage for each in ball_told[:6]] == [
+        "finding the face",
+        "loading the model",
+        "encoding what the photo shows",
+        "encoding what it hides",
+        "stitching",
+        "drawing the debug images",
+    ]
+    assert (np.diff([each.fraction for each in ball_told]) >= 0).all()
+
+
+def test_the_same_photo_and_model_give_the_same_bytes_twice(ball, tmp_path):
+    again = reconstruct(PHOTO, tmp_path / "again", options=BALLS)
+    here, there = files_of(ball.folder), files_of(again.folder)
+    assert {name for name in here if here[name] != there[name]} == set()
+
+
+def test_a_models_head_takes_no_more_of_the_disk_than_was_asked_for(balls, ball):
+    taken = sum(path.stat().st_size for path in ball.folder.iterdir())
+    assert taken < disk_needed(BALLS, balls.BallBundle())
+    official = types.SimpleNamespace(config=OFFICIAL, parameters_bytes=1_228_034_604)
+    assert disk_needed(Options(model="official"), official) - disk_needed(Options()) > 2 * 96 * 3 * 256**2
+
+
+def test_memory_for_a_model_covers_what_was_measured_without_refusing_too_much():
+    """At the official size: 2.71 GB while an encoder works; a lattice and a texture come when it has gone."""
+    official = types.SimpleNamespace(config=OFFICIAL, parameters_bytes=1_228_034_604)
+    assert 2.71e9 < memory_needed(Options(), official) < 1.35 * 2.71e9
+    assert memory_needed(Options(), official, encoders=False) < memory_needed(Options(), official)
+    assert memory_needed(Options(texture_size=8192), official) > memory_needed(Options(texture_size=8192))
+
+
+def test_an_empty_head_names_the_model(use_balls, tmp_path, monkeypatch):
+    monkeypatch.setattr(use_balls.BallEncoder, "refine", lambda self, trigrid, *_: trigrid + 1.0)
+    with pytest.raises(SurfaceError, match=r"^The head that the model balls made came out empty: .*--model\.$"):
+        reconstruct(PHOTO, tmp_path / "head", options=BALLS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_for_a_model_is_said_before_the_work(use_balls, tmp_path, monkeypatch):
+    monkeypatch.setattr("headstitch.backend.system.available_memory", lambda: (1 << 28, "this machine"))
+    with pytest.raises(ResourceError, match="needs about"):
+        reconstruct(PHOTO, tmp_path / "head", options=BALLS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTITCH_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("headstitch.backend.reconstruct.load_bundle", load_bundle)
+    with pytest.raises(ModelError, match=r"^There is no model 'nobodys'.*\.$"):
+        reconstruct(PHOTO, tmp_path / "head", options=Options(model="nobodys"))
+    assert list(tmp_path.iterdir()) == []
