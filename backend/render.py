@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import numpy as np
 
+from .camera import Camera
 from .errors import OptionError
 from .progress import Listener, StageClock
 from .results.folder import told, write_file
 from .results.head import Head
-from .results.pictures import encode_png, turntable, write_turntable
+from .results.pictures import encode_png, write_turntable
+from .results.record import recorded_options
 from .results.views import Viewer, orbit
-from .system import check_memory
+from .system import check_memory, choose_device
 
+Draw = Callable[[float, float], np.ndarray]
+"""Yaw and pitch in radians to a picture (size, size, 3) uint8 sRGB."""
 FRAMES = 72  # of a turn: every 5 degrees, 3 seconds
 
 
@@ -27,6 +33,9 @@ def render_head(
     pitch: float = 0.0,
     size: int = 512,
     with_turntable: bool = False,
+    source: Literal["mesh", "field"] = "mesh",
+    model: str | None = None,
+    device: str = "auto",
     progress: Listener | None = None,
 ) -> list[Path]:
     """Write pictures of the head in ``folder`` and return their paths.
@@ -38,35 +47,72 @@ def render_head(
         pitch: height of the camera in degrees, from -90 to 90; positive looks from above.
         size: side of the pictures in pixels.
         with_turntable: write ``turntable.webp`` as well.
+        source: mesh draws the finished head; field shows what its model makes of it, through the camera that the model
+            knows: as many pixels as the model makes, scaled to ``size``.
+        model: of the field, its name or folder; by default the name that it had.
+        device: of the field, where tensors live.
         progress: told of every picture.
 
     Raises:
         ResultsError: there is no head in ``folder``, or ``out`` cannot be written.
-        OptionError: ``yaws`` is empty and no turntable is asked for.
+        OptionError: ``yaws`` is empty and no turntable is asked for, or the head has no model to show it.
+        ModelError: the head's model is not here.
         ResourceError: the memory does not suffice for pictures of this size.
     """
     sides = {name_of(yaw): math.radians(yaw) for yaw in yaws}
     if not sides and not with_turntable:
         raise OptionError("There is nothing to render; give a side with --yaw, a number with --views, or --turntable.")
-    check_memory(_memory_needed(size, FRAMES if with_turntable else 0), "--size")
+    loading = 2e9 if source == "field" else 0
+    check_memory(_memory_needed(size, FRAMES if with_turntable else 0) + int(loading), "--size")
     frames = [f"turntable, {frame} of {FRAMES}" for frame in range(1, FRAMES + 1)] if with_turntable else []
     clock = StageClock({"reading the head": 10.0, **dict.fromkeys([*sides, *frames], 1.0), "writing": 5.0}, progress)
     with clock.stage("reading the head"):
-        viewer = Viewer(Head.load(folder).mesh)
+        head = Head.load(folder)
+        draw = _of_mesh(head, size) if source == "mesh" else _of_field(head, size, model, device)
     written = []
     with told(out):
         out.mkdir(parents=True, exist_ok=True)
         for name, yaw in sides.items():
             with clock.stage(name):
-                picture = viewer.render(orbit(viewer.mesh, yaw, math.radians(pitch)), size).image
-                write_file(out / name, encode_png(picture))
+                write_file(out / name, encode_png(draw(yaw, math.radians(pitch))))
             written.append(out / name)
     if with_turntable:
-        turn = list(_timed(turntable(viewer, FRAMES, size, pitch=math.radians(pitch)), clock, frames))
+        turning = (draw(2 * math.pi * frame / FRAMES, math.radians(pitch)) for frame in range(FRAMES))
+        turn = list(_timed(turning, clock, frames))
         with clock.stage("writing"):
             written.append(write_turntable(turn, out / "turntable.webp"))
     clock.finish()
     return written
+
+
+def _of_mesh(head: Head, size: int) -> Draw:
+    """Pictures of the finished head by ray casting."""
+    viewer = Viewer(head.mesh)
+    return lambda yaw, pitch: viewer.render(orbit(viewer.mesh, yaw, pitch), size).image
+
+
+def _of_field(head: Head, size: int, model: str | None, device: str) -> Draw:
+    """Pictures of the head's tri-grid through its model."""
+    import torch  # pictures of the mesh need neither
+
+    from .inversion.latent import Latent, is_of_model
+
+    if not is_of_model(head.latent):
+        raise OptionError(
+            f"The head in {head.folder} is the template's, which makes no pictures itself; leave --from field out."
+        )
+    latent = Latent.from_arrays(head.latent)
+    bundle = latent.find_model(model)
+    where = choose_device(device)
+    show = latent.viewer(bundle.generator(where), recorded_options(head.record).inversion, where)
+
+    def draw(yaw: float, pitch: float) -> np.ndarray:
+        with torch.inference_mode():
+            picture = show(Camera.from_angles(yaw, pitch))
+        how = cv2.INTER_AREA if size < picture.shape[0] else cv2.INTER_CUBIC
+        return picture if size == picture.shape[0] else cv2.resize(picture, (size, size), interpolation=how)
+
+    return draw
 
 
 def name_of(yaw: float) -> str:

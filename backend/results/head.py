@@ -76,7 +76,7 @@ class Head:
         folder = Path(folder)
         with told(folder):
             recover(folder)
-        record = _read_record(folder)
+        record = read_record(folder)
         try:
             mesh, camera = _unpack((folder / "head.npz").read_bytes())
             return Head(
@@ -139,7 +139,7 @@ def changed_files(folder: Path) -> tuple[str, ...]:
     Raises:
         ResultsError: the folder holds no head.
     """
-    hashes = _read_record(folder).get("files", {})
+    hashes = read_record(folder).get("files", {})
     changed = []
     for name in own_files(folder)[:-1]:
         try:
@@ -151,7 +151,12 @@ def changed_files(folder: Path) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """What head.json says.
+
+    Raises:
+        ResultsError: the folder holds no head, or another version wrote it.
+    """
     try:
         record = json.loads((folder / "head.json").read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ from ..camera import Camera
 from ..errors import ResultsError
 from ..meshing.mesh import TexturedMesh
 from . import folder, provenance
-from .views import BACKGROUND, Look, Viewer, orbit
+from .views import BACKGROUND, Viewer, orbit
 
 TILE = 256  # side of one view of the preview, pixels
 
@@ -79,16 +79,6 @@ def preview(
         return sheet([*above, back, *below[1:]], columns=3)
     crop = cv2.resize(photo, (TILE, TILE), interpolation=cv2.INTER_AREA)
     return sheet([crop, *above, back, *below], columns=4)
-
-
-def turntable(
-    viewer: Viewer, frames: int = 48, size: int = 512, look: Look = "lit", pitch: float = 0.0
-) -> Iterator[np.ndarray]:
-    """``frames`` pictures (size, size, 3) uint8 of one full turn, from the front over the viewer's right; ``pitch`` in
-    radians.
-    """
-    for frame in range(frames):
-        yield viewer.render(orbit(viewer.mesh, 2 * math.pi * frame / frames, pitch), size, look).image
 
 
 def write_turntable(frames: Iterable[np.ndarray], path: Path, fps: float = 24.0) -> Path:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..options import Options
+from ..errors import OptionError, ResultsError
+from ..options import TEMPLATE, Options
 from ..portrait.portrait import SIZE, Portrait
 from .folder import PRODUCT
 from .provenance import DIGITAL_SOURCE_TYPE, SENTENCE
@@ -97,6 +98,20 @@ def remake_record(
         "remeshed": {"photo": photo},
         "run": _run(stages),
     }
+
+
+def recorded_options(record: Mapping[str, Any]) -> Options:
+    """The options that a head was made with, from its record.
+
+    Raises:
+        ResultsError: another version wrote options that this one does not know.
+    """
+    try:  # the first heads knew of no models
+        return Options.from_dict({"model": TEMPLATE, "inversion": {}, **record["options"]})
+    except (KeyError, TypeError, OptionError) as error:
+        raise ResultsError(
+            f"The options in this head's head.json are another version's ({error}); make the head anew."
+        ) from error
 
 
 def _run(stages: Mapping[str, float]) -> dict[str, Any]:

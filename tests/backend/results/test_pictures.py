@@ -5,8 +5,7 @@ import pytest
 from headstitch.backend.camera import Camera
 from headstitch.backend.errors import ResultsError
 from headstitch.backend.results import provenance
-from headstitch.backend.results.pictures import decode_png, encode_png, preview, sheet, turntable, write_turntable
-from headstitch.backend.results.views import Viewer
+from headstitch.backend.results.pictures import decode_png, encode_png, preview, sheet, write_turntable
 from PIL import Image
 
 
@@ -67,16 +66,6 @@ def test_preview_shows_the_side_that_the_photo_shows(painted):
     for image, half in ((right, slice(384, 512)), (left, slice(256, 384))):
         dark = (image[:256, 256:512].astype(int).sum(2) < face.sum() / 2).nonzero()[1].mean() + 256
         assert half.start < dark < half.stop
-
-
-def test_turntable_goes_once_around_from_the_front(ball):
-    viewer = Viewer(ball)
-    frames = list(turntable(viewer, frames=4, size=64, look="albedo"))
-    assert len(frames) == 4
-    # Red is longitude: the front is half way, the viewer's right a quarter more.
-    assert [int(frame[32, 32, 0]) for frame in (frames[0], frames[1], frames[3])] == pytest.approx(
-        [128, 185, 70], abs=6
-    )
 
 
 def test_turntable_has_all_frames_loops_and_is_marked(tmp_path):
