@@ -11,9 +11,9 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 
@@ -101,6 +101,63 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Remesh:
+    """Mesh and bake a finished head again, from what it was made from: no photo and no encoders are needed.
+
+    What is not given stays as the head was made. With nothing given the mesh is the same to the bit.
+    """
+
+    head: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="HEAD")]
+    """The head's folder."""
+    out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
+    """Folder of the new head, which may be the same: then the new one takes its place."""
+    photo: Path | None = None
+    """The photo that the head was made from, to bake it in again; without it the texture is the model's own colour."""
+    model: str | None = None
+    """Name or folder of the model that the head was made with, where it is not known here by the name that it had."""
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    """Where tensors live."""
+    seed: int | None = None
+    """Seed of the texture's grain."""
+    resolution: int | None = None
+    """Nodes along each side of the lattice on which the density is sampled; 32 to 512."""
+    smoothing: int | None = None
+    """Rounds of Taubin smoothing of the raw surface."""
+    faces: int | None = None
+    """Triangles after decimation; 0 keeps all of them."""
+    neck: Literal["closed", "open"] | None = None
+    """Whether the cut through the neck is capped."""
+    texture_size: int | None = None
+    """Side of the albedo texture in pixels; 256 to 8192."""
+    uv: Literal["parts", "open3d"] | None = None
+    """How the texture is laid out."""
+    no_quality: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Do not measure the new head; what compares it with the photo is measured only with --photo."""
+    crop: Annotated[Literal["same", "official"] | None, tyro.conf.arg(name="inversion.crop")] = None
+    """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Make the head again and tell about it."""
+        names = ("device", "seed", "resolution", "smoothing", "faces", "neck", "texture_size", "uv")
+        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        with Bar() as bar:
+            from .remesh import options_of, remesh
+
+            options = options_of(self.head)
+            if self.no_quality:
+                changes["quality"] = False
+            if self.crop is not None:
+                changes["inversion"] = replace(options.inversion, crop=self.crop)
+            options = replace(options, **changes)
+            head = remesh(self.head, self.out, photo=self.photo, model=self.model, options=options, progress=bar)
+        print(f"The head is in {head.folder}")
+        _tell_quality(head.quality, head.warnings)
+        return 0
+
+
+@dataclass(frozen=True)
 class Render:
     """Make pictures of a finished head: from given sides, from all around, or as a turntable."""
 
@@ -118,6 +175,12 @@ class Render:
     """Height of the camera in degrees; positive looks from above."""
     size: int = 512
     """Side of the pictures in pixels; 64 to 4096."""
+    source: Annotated[Literal["mesh", "field"], tyro.conf.arg(name="from")] = "mesh"
+    """mesh: the finished head with its texture; field: what the model itself shows of the head, before any mesh."""
+    model: str | None = None
+    """With --from field, the name or folder of the head's model, where it is not known here by the name that it had."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """With --from field, where tensors live."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
 
@@ -142,14 +205,23 @@ class Render:
             from .render import render_head
 
             written = render_head(
-                self.head, out, yaws, pitch=self.pitch, size=self.size, with_turntable=self.turntable, progress=bar
+                self.head,
+                out,
+                yaws,
+                pitch=self.pitch,
+                size=self.size,
+                with_turntable=self.turntable,
+                source=self.source,
+                model=self.model,
+                device=self.device,
+                progress=bar,
             )
         for path in written:
             print(path)
         return 0
 
 
-COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "render": Render, "models": Models}
+COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "remesh": Remesh, "render": Render, "models": Models}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

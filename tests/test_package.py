@@ -35,7 +35,7 @@ FLOORS = (
     {"inversion"},
     {"results"},
     {"reconstruct", "render"},
-    {"batch", "models_cli"},
+    {"batch", "models_cli", "remesh"},
     {"server"},
     {"cli"},
     {"__main__"},
