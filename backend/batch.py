@@ -14,9 +14,9 @@ from pathlib import Path
 
 from . import stop
 from .errors import HeadstitchError, PhotoError, ResultsError
-from .options import Options
+from .options import TEMPLATE, Options
 from .progress import Listener, Progress
-from .results.folder import HEAD_FILES, told, write_file
+from .results.folder import own_files, told, write_file
 from .results.page import NAME as PAGE
 from .results.page import Entry, write_page
 from .system import check_libraries, choose_device, plain_errors
@@ -138,6 +138,7 @@ class _Batch:
     def __init__(self, folder: Path, out: Path, options: Options) -> None:
         self.folder, self.out, self.options = folder, out, options
         self._prepared = False
+        self._model = model_of(options)  # a model that is not there is found before the work
         self._photos: dict[str, dict[str, str | None]] = {}  # photo -> {"head": folder's name, "error": sentence}
         with told(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +163,7 @@ class _Batch:
         error = None
         kept = False
         try:
-            kept = is_finished(head, photo, self.options)
+            kept = is_finished(head, photo, self.options, self._model)
         except HeadstitchError as problem:
             error = str(problem)
         if not kept and error is None:
@@ -254,18 +255,43 @@ def _read_state(path: Path) -> dict[str, dict[str, str | None]]:
     return photos
 
 
-def is_finished(head: Path, photo: Path, options: Options) -> bool:
-    """Whether a folder holds the whole head of this photo, made with these options by this version.
+def model_of(options: Options) -> dict[str, str] | None:
+    """Name and hash of the model that the options name; None for the template, which changes with the version alone.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if options.model == TEMPLATE:
+        return None
+    with plain_errors():
+        from .models.bundle import load_bundle
+
+        bundle = load_bundle(options.model)
+    return {"name": bundle.name, "sha256": bundle.sha256}
+
+
+def is_finished(head: Path, photo: Path, options: Options, model: dict[str, str] | None = None) -> bool:
+    """Whether a folder holds the whole head of this photo, made with these options and model by this version.
+
+    Args:
+        head: the folder.
+        photo: the photo's file.
+        options: of the job.
+        model: as ``model_of`` tells it.
 
     Raises:
         PhotoError: the photo cannot be read.
     """
     from .. import __version__
 
+    wanted = options.to_dict()
+    if model is not None:
+        wanted["model"] = model["name"]  # the record has the name, where the options may have a folder
     try:
         record = json.loads((head / "head.json").read_text("utf-8"))
-        same = record["options"] == options.to_dict() and record["version"] == __version__
-        complete = all((head / name).is_file() for name in HEAD_FILES)
+        same = record["options"] == wanted and record["version"] == __version__
+        same = same and (model is None or record["model"]["sha256"] == model["sha256"])
+        complete = all((head / name).is_file() for name in own_files(head))
         known = record["photo"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

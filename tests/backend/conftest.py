@@ -37,6 +37,7 @@ class FakeJourney:
     quality: QualityReport | None = None
     meanwhile: Callable[[Path], None] | None = None  # called in the middle of every photo
     error: BaseException | None = None
+    model_sha256: str = "0" * 64
 
     def reconstruct(
         self,
@@ -62,7 +63,8 @@ class FakeJourney:
         record = {
             "version": headstitch.__version__,
             "photo": {"name": photo.name, "sha256": hashlib.sha256(data).hexdigest()},
-            "options": options.to_dict(),
+            "model": {"name": Path(options.model).name, "sha256": self.model_sha256},
+            "options": {**options.to_dict(), "model": Path(options.model).name},
             "product": "headstitch",
             "warnings": list(self.warnings),
         }

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import types
 
 import pytest
 from headstitch.backend import batch as module
 from headstitch.backend.batch import find_photos, make_heads
-from headstitch.backend.errors import PhotoError, ResourceError, ResultsError
+from headstitch.backend.errors import ModelError, PhotoError, ResourceError, ResultsError
 from headstitch.backend.options import Options
 
 
@@ -273,3 +274,34 @@ def test_a_photo_whose_name_is_not_unicode_is_one_photo_among_others(photos, tmp
     assert names(report)["a.jpg"] == "a"
     assert names(report)[name] == (os.fsdecode(b"z\xfcrich") if data == b"anna" else None)
     assert "z\\udcfcrich.jpg" in report.page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("given", ["mine", "models/mine"])
+def test_heads_are_made_anew_when_their_model_has_changed(photos, tmp_path, journey, monkeypatch, given):
+    put(photos, a_jpg=b"a")
+    found = types.SimpleNamespace(name="mine", sha256="1" * 64)
+    monkeypatch.setattr("headstitch.backend.models.bundle.load_bundle", lambda _: found)
+    journey.model_sha256 = found.sha256
+    options = Options(model=given)
+    assert [outcome.kept for outcome in make_heads(photos, tmp_path / "out", options=options).outcomes] == [False]
+    assert [outcome.kept for outcome in make_heads(photos, tmp_path / "out", options=options).outcomes] == [True]
+    found.sha256 = journey.model_sha256 = "2" * 64
+    assert [outcome.kept for outcome in make_heads(photos, tmp_path / "out", options=options).outcomes] == [False]
+    assert [outcome.kept for outcome in make_heads(photos, tmp_path / "out", options=options).outcomes] == [True]
+
+
+def test_a_model_that_is_not_there_ends_the_batch_before_anything_is_written(photos, tmp_path, journey, monkeypatch):
+    monkeypatch.setenv("HEADSTITCH_MODELS", str(tmp_path / "models"))
+    put(photos, a_jpg=b"a")
+    with pytest.raises(ModelError, match="There is no model 'nobodys'"):
+        make_heads(photos, tmp_path / "out", options=Options(model="nobodys"))
+    assert not (tmp_path / "out").exists()
+    assert journey.calls == []
+
+
+def test_a_head_without_a_picture_that_it_was_made_with_is_made_anew(photos, tmp_path, journey):
+    put(photos, a_jpg=b"a")
+    make_heads(photos, tmp_path / "out")
+    record = tmp_path / "out" / "a" / "head.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "files": {"debug.png": "0"}}))
+    assert [outcome.kept for outcome in make_heads(photos, tmp_path / "out").outcomes] == [False]
