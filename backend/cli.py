@@ -55,7 +55,8 @@ class Reconstruct:
             raise PhotoError(f"{self.photo} is not a photo's file.")
         out = self.out or Path("heads") / self.photo.stem
         with Bar() as bar:
-            from .reconstruct import reconstruct
+            with stop.held():
+                from .reconstruct import reconstruct
 
             head = reconstruct(self.photo, out, options=self.options, progress=bar)
         print(f"The head is in {head.folder}")
@@ -143,7 +144,8 @@ class Remesh:
         names = ("device", "seed", "resolution", "smoothing", "faces", "neck", "texture_size", "uv")
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         with Bar() as bar:
-            from .remesh import options_of, remesh
+            with stop.held():
+                from .remesh import options_of, remesh
 
             options = options_of(self.head)
             if self.no_quality:
@@ -202,7 +204,8 @@ class Render:
             count = 8
         yaws = [*self.yaw, *(360 * step / count for step in range(count or 0))] if count else list(self.yaw)
         with Bar() as bar:
-            from .render import render_head
+            with stop.held():
+                from .render import render_head
 
             written = render_head(
                 self.head,
