@@ -224,7 +224,28 @@ class Render:
         return 0
 
 
-COMMANDS = {"reconstruct": Reconstruct, "batch": Batch, "remesh": Remesh, "render": Render, "models": Models}
+@dataclass(frozen=True)
+class Serve:
+    """Work for another program: JSON-RPC 2.0 lines on stdin and stdout, as docs/protocol.md tells. Ends with stdin."""
+
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error of the server itself."""
+
+    def run(self) -> int:
+        """Serve until stdin closes."""
+        from .server import serve
+
+        return serve()
+
+
+COMMANDS = {
+    "reconstruct": Reconstruct,
+    "batch": Batch,
+    "remesh": Remesh,
+    "render": Render,
+    "serve": Serve,
+    "models": Models,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

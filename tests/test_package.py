@@ -36,6 +36,7 @@ FLOORS = (
     {"results"},
     {"reconstruct", "render"},
     {"batch", "models_cli", "remesh"},
+    {"workshop"},
     {"server"},
     {"cli"},
     {"__main__"},
