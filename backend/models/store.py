@@ -48,7 +48,7 @@ def find_model(name_or_path: str | Path) -> Path:
         if folder.is_dir():
             return folder
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return path
     raise ModelError(
         f"There is no model {text[:200]!r}, neither in {models_folder()} nor as a folder; headstitch models list shows "

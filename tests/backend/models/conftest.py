@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -39,6 +40,12 @@ def load(name: str) -> types.ModuleType:
     return module
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Bundles are written by the dozen here; whether they would outlive a power cut is not what is asked."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
 @pytest.fixture(scope="session")
 def o() -> types.ModuleType:
     """The writer of opcodes."""
@@ -70,6 +77,8 @@ def encoder_arrays(config: EncoderConfig = ENCODER, seed: int = 0) -> dict[str, 
         name: np.array(3) if value.dtype == torch.int64 else random.standard_normal(value.shape, dtype=np.float32) / 10
         for name, value in state.items()
     }
+    for name in [name for name in arrays if name.endswith("running_var")]:
+        arrays[name] = np.exp(arrays[name])
     del arrays["latent_avg"]
     return arrays
 
