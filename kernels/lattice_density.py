@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -28,7 +29,7 @@ _ROUNDING = 1e-5  # of the largest sum that can occur: some 160 roundings of 2^-
 _CLOSING = 2e-3  # of the level: nearer than this to it, a node's density places the face that closes a box's side
 _DENSE_SHARE = 0.5  # with more than this share of blocks left, evaluating every node in slabs is faster
 _BLOCKS_AT_ONCE = 1 << 12
-_TILE = 64  # nodes along z of the tiles in which every node is evaluated; along x and y the tile is 32 or so
+_TILE = (32, 32, 64)  # nodes of the tiles in which every node is evaluated
 
 
 class Maps(NamedTuple):
@@ -247,7 +248,7 @@ def _evaluate(maps: Maps, blocks: torch.Tensor) -> torch.Tensor:
         share[..., columns] = _along(maps.shares[deep][nodes[deep]], deep)
         first += cells * maps.depth
     hidden = F.embedding_bag(index.view(-1, 6), maps.table, mode="sum", per_sample_weights=share.view(-1, 6))
-    return _density(maps, hidden).view(count, BLOCK, BLOCK, BLOCK)
+    return _density(maps, hidden.add_(maps.bias)).view(count, BLOCK, BLOCK, BLOCK)
 
 
 def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
@@ -259,8 +260,7 @@ def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def _density(maps: Maps, hidden: torch.Tensor) -> torch.Tensor:
-    """The rest of the decoder: (n, H) without its bias, which is used up, to (n,)."""
-    hidden += maps.bias
+    """The rest of the decoder, the hidden vectors (n, H) to (n,); they are used up."""
     torch.ops.aten.softplus.out(hidden, 1, 20, out=hidden)  # in place, which F.softplus is not
     return torch.addmv(maps.offset, hidden, maps.weight)
 
@@ -314,8 +314,8 @@ def _bounds(maps: Maps, extremes: torch.Tensor, blocks: torch.Tensor, side: int)
             reach = reach + reduce(torch.maximum, found.view(len(some), at.shape[1], -1).unbind(1))  # amax is slow here
             first += cells * maps.depth
         most, least = reach.chunk(2, dim=1)  # (n, H)
-        high[start : start + len(some)] = _density(maps, most * sign)
-        low[start : start + len(some)] = _density(maps, least * -sign)
+        high[start : start + len(some)] = _density(maps, torch.addcmul(maps.bias, most, sign))
+        low[start : start + len(some)] = _density(maps, torch.addcmul(maps.bias, least, sign, value=-1))
     return low, high
 
 
@@ -357,27 +357,31 @@ def _largest_sum(maps: Maps, extremes: torch.Tensor) -> float:
 def _every_node(maps: Maps, values: torch.Tensor) -> None:
     """Evaluate every node into ``values`` (X, Y, Z), in tiles whose hidden vectors stay in the cache."""
     flat, front, side = maps.planes()  # (S, x, y, H), (S, x, z, H), (S, y, z, H)
-    hats = [_dense_shares(maps, axis) for axis in range(3)]  # (n, S)
-    width = maps.table.shape[1]
-    sizes = values.shape
-    for x in range(0, sizes[0], 32):
-        for y in range(0, sizes[1], 32):
-            ys = slice(y, min(y + 32, sizes[1]))
-            for z in range(0, sizes[2], _TILE):
-                zs = slice(z, min(z + _TILE, sizes[2]))
-                tall, deep = ys.stop - ys.start, zs.stop - zs.start
-                hidden = torch.empty(tall, deep, width, device=values.device)
-                across = hats[2][zs].expand(tall, -1, -1)  # (tall, deep, S)
-                beside = side[:, ys, zs].reshape(maps.depth, -1)
-                for i in range(x, min(x + 32, sizes[0])):
-                    rows = hidden.view(-1, width)
-                    torch.mm(hats[0][i : i + 1], beside, out=hidden.view(1, -1))
-                    hidden.view(tall, -1).addmm_(hats[1][ys], front[:, i, zs].reshape(maps.depth, -1))
-                    hidden.baddbmm_(across, flat[:, i, ys].transpose(0, 1))
-                    values[i, ys, zs] = _density(maps, rows).view(tall, deep)
+    hats = [_hats(maps, axis) for axis in range(3)]  # (n, S)
+    # The bias is one more slice of the first plane, whose weight is 1 everywhere.
+    hats[2] = torch.cat([hats[2], torch.ones_like(hats[2][:, :1])], dim=1)
+    sizes, width, depth = values.shape, maps.table.shape[1], maps.depth
+    for (x0, x1), (y0, y1), (z0, z1) in product(*(_spans(n, tile) for n, tile in zip(sizes, _TILE, strict=True))):
+        tall, deep = y1 - y0, z1 - z0
+        hidden = values.new_empty(tall, deep, width)
+        row, lines = hidden.view(1, -1), hidden.view(tall, -1)
+        below = torch.cat([flat[:, x0:x1, y0:y1], maps.bias.expand(1, x1 - x0, tall, width)]).permute(1, 2, 0, 3)
+        before = front[:, x0:x1, z0:z1].transpose(0, 1).reshape(x1 - x0, depth, -1)
+        beside = side[:, y0:y1, z0:z1].reshape(depth, -1)
+        along_z = hats[2][z0:z1].expand(tall, -1, -1)  # (tall, deep, S + 1)
+        for i in range(x1 - x0):
+            torch.mm(hats[0][x0 + i : x0 + i + 1], beside, out=row)
+            lines.addmm_(hats[1][y0:y1], before[i])
+            hidden.baddbmm_(along_z, below[i])
+            values[x0 + i, y0:y1, z0:z1] = _density(maps, hidden.view(-1, width)).view(tall, deep)
 
 
-def _dense_shares(maps: Maps, axis: int) -> torch.Tensor:
+def _spans(count: int, step: int) -> list[tuple[int, int]]:
+    """The numbers from 0 to ``count`` in runs of ``step``, each its first and its last plus one."""
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _hats(maps: Maps, axis: int) -> torch.Tensor:
     """(n, S) the weight of every slice at the nodes along an axis."""
     at, share = maps.slices[axis].long(), maps.shares[axis]
     return torch.zeros(len(at), maps.depth, device=share.device).scatter_add_(1, at, share)
