@@ -46,6 +46,7 @@ _HEAD = {
     "measuring the quality": 3.0,
 }
 _WRITING = {"writing": 0.5}
+SMALLER = "--resolution or --texture-size"  # options that make a job take less memory
 _MODELS_VIEWS = 20.0  # seconds more for a texture out of super-resolved pictures
 
 
@@ -84,7 +85,7 @@ def reconstruct(
     bundle = None if options.model == TEMPLATE else load_bundle(options.model)
     if out is not None:
         check_writable(Path(out), disk_needed(options, bundle))
-    check_memory(memory_needed(options, bundle))
+    check_memory(memory_needed(options, bundle), SMALLER if bundle is None else f"{SMALLER}, or take --model template")
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
     making = _TEMPLATE if bundle is None else {**INVERSION_STAGES, **(_DEBUG if options.debug_images else {})}

@@ -97,7 +97,7 @@ def _of_template(head: Head, device: torch.device) -> Source:
             f"The head in {head.folder} was made with another version of the template ({made_with[:12]}, and this is "
             f"{here[:12]}); make it anew with headstitch reconstruct."
         )
-    return Source(TEMPLATE, here, LICENCE, remake_template(head.latent, device), head.latent)
+    return Source(TEMPLATE, here, LICENCE, remake_template(head.latent, device), head.latent, head.debug)
 
 
 def _same_portrait(photo: str | Path | np.ndarray, head: Head, options: Options) -> Portrait:
