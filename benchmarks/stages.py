@@ -200,7 +200,7 @@ def sample(size: Size, trigrid: torch.Tensor, weights: DecoderWeights) -> Lattic
     config = size.generator
     field = TrigridField(trigrid[0], weights, config=config, level=config.level)
     low, spacing = -config.box_warp / 2, config.box_warp / (size.nodes - 1)
-    values, share = field.sample_lattice((low, low, low), spacing, (size.nodes,) * 3)
+    values, share = field.sample_lattice((low, low, low), spacing, (size.nodes, size.nodes, size.nodes))
     return Lattice(values.numpy(), np.full(3, low), spacing, share)
 
 
@@ -342,7 +342,8 @@ def resident_peak() -> int:
     """Bytes of this process at their peak. ``getrusage`` on Linux also counts what its parent had when it began."""
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text()).group(1))
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return 1024 * int(peak)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -25,6 +25,17 @@ def stages():
     return module
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """A toy gains nothing from two, and loses much where other work waits for the cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the process that measures the memory
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_small_run_tells_every_stage_and_the_peak_of_memory(stages, tmp_path, capsys):
     stages.main(["--small", "--rounds", "1", "--json", str(tmp_path / "stages.json")])
     figures = json.loads((tmp_path / "stages.json").read_text("utf-8"))
