@@ -137,7 +137,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         ModelError: there is no such model, it is damaged, of a newer format or of another architecture.
     """
     folder = find_model(name_or_path)
-    disk.recover(folder)
+    with disk.told(folder, "read"):
+        disk.recover(folder)
     record = disk.read_record(folder)
     damaged = f"{folder / disk.RECORD} is damaged; import the model again."
     if type(record["format"]) is not int or record["format"] < 1:
@@ -154,7 +155,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         )
     try:
         bundle = _from_record(folder, record)
-        weights.expected_generator(bundle.config)
+        weights.check_config(bundle.config)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(damaged) from error
     for encoder in bundle.encoders.values():

@@ -133,10 +133,11 @@ def recover(folder: Path) -> None:
         elif is_bundle(folder):
             _retire(old, folder)
     for partial in folder.parent.glob(f"{hidden}.partial-*"):
-        entries = list(partial.iterdir()) if partial.is_dir() else []
-        latest = max((entry.stat().st_mtime for entry in [partial, *entries]), default=0.0)
-        if {entry.name for entry in entries} <= set(OURS) and time.time() - latest > STALE:
-            shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # whoever writes there has just finished
+            entries = list(partial.iterdir()) if partial.is_dir() else []
+            latest = max(entry.stat().st_mtime for entry in [partial, *entries])
+            if {entry.name for entry in entries} <= set(OURS) and time.time() - latest > STALE:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def delete(folder: Path) -> list[str]:

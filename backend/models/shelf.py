@@ -62,7 +62,8 @@ def remove_model(name: str) -> tuple[Path, int, list[str]]:
         ModelError: there is no such model, or the disk refuses.
     """
     folder = folder_of(name)
-    disk.recover(folder)
+    with disk.told(folder, "removed"):
+        disk.recover(folder)
     if not folder.is_dir():
         find_model(name)  # says where it was looked for
         raise ModelError(f"{name} is a folder outside of {models_folder()}; remove it by hand.")

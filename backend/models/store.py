@@ -49,7 +49,7 @@ def find_model(name_or_path: str | Path) -> Path:
             return folder
     path = Path(name_or_path).expanduser()
     if text and path.is_dir():
-        return path
+        return path.absolute()
     raise ModelError(
         f"There is no model {text[:200]!r}, neither in {models_folder()} nor as a folder; headstitch models list shows "
         "what is there, headstitch models import brings in another."

@@ -68,7 +68,7 @@ def expected_generator(config: GeneratorConfig) -> Mapping[str, tuple[int, ...]]
     Raises:
         ValueError: no generator can have these sizes.
     """
-    _check_config(config)
+    check_config(config)
     return _shapes(lambda: Generator(config))
 
 
@@ -116,8 +116,8 @@ def check_finite(name: str, value: torch.Tensor, what: str, advice: str) -> None
     """
     if not value.is_floating_point() or value.numel() == 0:
         return
-    # One pass without a second array; a sum that overflows is looked at more closely.
-    if not torch.isfinite(value.sum(dtype=torch.float64)) and not bool(torch.isfinite(value).all()):
+    # One pass without a second array, which would tear holes into the heap; a sum that overflows is looked at closely.
+    if not torch.isfinite(value.sum()) and not bool(torch.isfinite(value).all()):
         raise ModelError(f"{what} holds numbers that are none (NaN or infinity) in {shown(name)}; {advice}")
 
 
@@ -143,8 +143,12 @@ def _shapes(build: Callable[[], nn.Module]) -> Mapping[str, tuple[int, ...]]:
         return MappingProxyType({name: tuple(value.shape) for name, value in build().state_dict().items()})
 
 
-def _check_config(config: GeneratorConfig) -> None:
-    """Raise a ValueError where a value has another type than its default, or cannot be."""
+def check_config(config: GeneratorConfig) -> None:
+    """Make sure that a generator can be built.
+
+    Raises:
+        ValueError: a value has another type than its default, or cannot be.
+    """
     for field in fields(GeneratorConfig):
         value: Any = getattr(config, field.name)
         if field.name in RANGES:
