@@ -37,6 +37,7 @@ from .environment_system import PYTHONS, ask_python
 __all__ = ["Cancelled", "Environment", "EnvironmentFailure", "Event", "Job", "Plan", "Problem", "Report", "Status"]
 
 SCHEMA = 1
+PATIENCE = 1.5  # seconds that the programs of a Blender that was killed may take to end
 T = TypeVar("T")
 
 # Makes the add-on's own code the package headstitch in a Python that the user set up, whatever else is there.
@@ -393,7 +394,12 @@ class Environment:
         path = self._layout.lock
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _take(descriptor, path):
+            patience = time.monotonic() + PATIENCE
+            while not _take(descriptor, path):
+                if job is not None and time.monotonic() < patience:
+                    job.check()
+                    time.sleep(0.1)
+                    continue
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
                 raise EnvironmentFailure(texts.BUSY.format(pid=pid or "?"))
