@@ -86,6 +86,8 @@ class Supervisor:
         self._waiting: deque[Asked] = deque()
         self._flying: dict[int, Asked] = {}  # sent and not answered
         self._running: Asked | None = None
+        self._begun = False  # the running job has reported
+        self._again: set[int] = set()  # jobs that were sent to a process that was gone already
         self._cancelling = False
         self._closing = False
         self._clock = self._last = 0.0  # a clock that stands still while the machine sleeps
@@ -236,7 +238,7 @@ class Supervisor:
             if reply.cpu_seconds > self._cpu + self._patience.work:
                 self._cpu, self._worked = reply.cpu_seconds, self._clock
         elif self._running is not None and reply.job == self._running.id:
-            self._worked = self._clock
+            self._worked, self._begun = self._clock, True
             self._say("preview" if isinstance(reply, protocol.Preview) else "progress", self._running, reply)
 
     def _replied(self, reply: Answer | Failure) -> None:
@@ -307,7 +309,8 @@ class Supervisor:
             self._flying[asked.id] = asked
             self._send(asked.id, asked.message)
             if is_job:
-                self._running, self._worked, self._cancelling = asked, self._clock, False
+                self._running, self._worked = asked, self._clock
+                self._begun = self._cancelling = False
                 self._say("running", asked)
 
     def _gone(self, process: Process) -> None:
@@ -321,11 +324,12 @@ class Supervisor:
         for asked in list(self._flying.values()):
             if asked is self._running and self._cancelling:
                 self._finish(asked, "cancelled")
-            elif meant and not self._closing:
+            elif not self._closing and (meant or self._was_too_late(asked)):
                 again.append(asked)
             else:
                 self._finish(asked, "failed" if sentence else "cancelled", sentence=sentence or texts.CLOSED)
         self._flying.clear()
+        self._running = None
         self._waiting.extendleft(reversed(again))
         if not self._ready and sentence:
             self._not_started(sentence)
@@ -335,6 +339,12 @@ class Supervisor:
             self._sweep_own()
         elif self._waiting:
             self._start()
+
+    def _was_too_late(self, asked: Asked) -> bool:
+        """Whether the process died before it had begun with this: once, another one gets it."""
+        late = self._ready and asked.id not in self._again and not (asked is self._running and self._begun)
+        self._again.add(asked.id)
+        return late
 
     def _not_started(self, sentence: str) -> None:
         """It would not start for the next one either."""

@@ -339,6 +339,18 @@ def test_a_backend_that_dies_fails_its_job_and_the_next_one_starts_it_anew(clien
     assert waiting.state == "done"
 
 
+def test_a_job_that_was_sent_to_a_dead_process_goes_to_the_next_one(client, do):
+    finish(client, do())
+    pid = client.pid
+    os.kill(pid, signal.SIGSTOP)
+    job = do()
+    poll_until(client, lambda: job.state == "running")
+    os.kill(pid, signal.SIGKILL)
+    finish(client, job)
+    assert job.state == "done"
+    assert client.pid != pid
+
+
 def test_what_it_said_last_is_in_the_log(client, do):
     job = do("ends")
     finish(client, job)

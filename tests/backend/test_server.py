@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -219,6 +220,20 @@ def test_empty_lines_and_notifications_are_not_answered(shared):
     shared.write(b'\n  \n\r\n{"jsonrpc":"2.0","method":"models"}\n')
     shared.send("next", "models")
     assert shared.next()["id"] == "next"
+
+
+def test_no_line_ends_it(shared):
+    chance = random.Random(3)
+    whole = b'{"jsonrpc":"2.0","id":1,"method":"cancel","params":{"id":1}}'
+    for number in range(300):
+        line = bytearray(whole if number % 2 else chance.randbytes(chance.randrange(1, 80)))
+        for _ in range(chance.randrange(1, 4)):
+            line[chance.randrange(len(line))] = chance.choice(b'\x00\xff{}[]",:0 e-')
+        shared.write(bytes(line).replace(b"\n", b" ") + b"\n")
+    shared.send("next", "models")
+    replies = shared.until(lambda message: message.get("id") == "next")
+    assert len(replies) > 250  # blank lines and what became notifications are not answered
+    assert all(set(reply) == {"jsonrpc", "id", "error"} or reply.get("result") for reply in replies)
 
 
 @pytest.mark.parametrize(
