@@ -105,8 +105,8 @@ def explain(done: Finished, place: Path) -> str:
 
 def reason_of(done: Finished) -> str:
     """The line that says most: pip's and uv's last error, else the last line."""
-    errors = [line.strip() for line in done.lines if re.match(r"\s*(?:ERROR|error|Error|×|  ╰─▶|Caused by)", line)]
-    return re.sub(r"^(?:ERROR|error|Error):\s*", "", errors[-1]) if errors else done.last
+    errors = [line.strip() for line in done.lines if re.match(r"\s*(?:ERROR|error|Error|cause:|Caused by)", line)]
+    return re.sub(r"^(?:ERROR|error|Error|cause|Caused by):\s*", "", errors[-1]) if errors else done.last
 
 
 def pip_sentence(done: Finished) -> str:

@@ -96,7 +96,9 @@ class Maker:
         words = [uv, "python", "install", UV_PYTHON, "--install-dir", own]
         done = self.job.run(words, env=env, guard=self.blender_python)
         if done.code:
-            raise EnvironmentFailure(texts.UV_FAILED.format(reason=reason_of(done)))
+            known = explain(done, own)
+            known = texts.UV_NO_NETWORK if known == texts.NO_NETWORK else known
+            raise EnvironmentFailure(known or texts.UV_FAILED.format(reason=reason_of(done)))
         program = "python.exe" if sys.platform == "win32" else "bin/python3"
         for path in sorted(own.glob(f"cpython-{UV_PYTHON}*/{program}"), reverse=True):
             python = ask_python(self.job, self.lock.oldest, path, self.layout.tmp)

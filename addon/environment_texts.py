@@ -67,6 +67,9 @@ PYTHON_32_BIT = '"{python}" is a 32-bit Python; name a 64-bit Python 3.11 or 3.1
 UV_FAILED = (
     "uv could not obtain a Python ({reason}); install Python 3.11 from your system or python's own site and name it"
 )
+UV_NO_NETWORK = (
+    "The place that uv fetches Pythons from cannot be reached; check the network, or install Python 3.11 and name it"
+)
 UV_NO_PYTHON = "uv ended well but left no Python in {folder}; install Python 3.11 and name it"
 
 # --- stages, as the panel shows them ---------------------------------------------------------------------------------
@@ -103,7 +106,7 @@ LOCKED = (
 PATH_TOO_LONG = "The path {path} is too long for this system; choose a shorter folder"
 OTHER_OS = "{path} failed with: {reason}; mend that and press Make again"
 
-NO_NETWORK = "The package index cannot be reached; check the network, or choose a folder that holds the packages"
+NO_NETWORK = "The package index cannot be reached; check the network and its proxy, or choose a folder of packages"
 NO_TORCH_INDEX = (
     "The index that has PyTorch's {build} build cannot be reached; check the network, or choose another build or a "
     "folder that holds the packages"

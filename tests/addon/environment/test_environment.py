@@ -375,8 +375,11 @@ def test_a_folder_of_somebody_else_is_left_alone(world, finish):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"PIP_INDEX_URL": "http:" + "//127.0.0.1:9/simple"}, "index cannot be reached; check the network"),
-        ({"PIP_PROXY": "http:" + "//127.0.0.1:9"}, "proxy refuses or cannot be reached"),
+        (
+            {"PIP_INDEX_URL": "http:" + "//127.0.0.1:9/simple"},
+            "index cannot be reached; check the network and its proxy",
+        ),
+        ({"PIP_PROXY": "http:" + "//127.0.0.1:9"}, "proxy refuses or cannot be reached|network and its proxy"),
     ],
 )
 def test_no_way_to_the_index_is_one_sentence(world, finish, monkeypatch, settings, sentence):
@@ -608,6 +611,25 @@ def test_without_a_python_uv_is_obtained_with_consent_only(fresh, finish, monkey
     assert (fresh.folder / "tools" / "uv-0.1" / "uv").exists()
     assert run_backend(environment)[1] == "9.8.7"
     assert not finish(environment.plan(online=True)).obtains_python
+
+
+@posix
+@pytest.mark.parametrize(
+    ("says", "sentence"),
+    [
+        ("cause: client error (Connect)\ncause: dns error", "place that uv fetches Pythons from cannot be reached"),
+        ("error: No download found for request", r"uv could not obtain a Python \(No download found for request\)"),
+    ],
+)
+def test_when_uv_fails_it_is_one_sentence(world, finish, monkeypatch, says, sentence):
+    monkeypatch.setattr(environment_system, "candidates", lambda own: iter(()))
+    program = world.root / "bin" / "uv"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho '{says}'\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    with pytest.raises(EnvironmentFailure, match=sentence):
+        finish(world.environment().make(online=True, obtain_python=True))
 
 
 # --- removing --------------------------------------------------------------------------------------------------------
