@@ -47,7 +47,7 @@ _HEAD = {
 }
 _WRITING = {"writing": 0.5}
 SMALLER = "--resolution or --texture-size"  # options that make a job take less memory
-_MODELS_VIEWS = 20.0  # seconds more for a texture out of super-resolved pictures
+_MODELS_VIEWS = 50.0  # seconds more for a texture out of super-resolved pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +210,9 @@ def memory_needed(options: Options, bundle: Bundle | None = None, *, encoders: b
     if bundle is None:
         return int(libraries + lattice + texels)
     trigrid = 4 * PLANES * bundle.config.plane_channels * bundle.config.trigrid_size**2
-    rendering = 0.3e9 + 8 * trigrid  # or an encoder's pictures: both take about as much
-    meshing = 0.4e9 + lattice + texels  # with the generator and the views that give the colour
-    inverting = bundle.parameters_bytes if encoders else 0
-    return int(libraries + max(inverting + rendering, rendering + meshing))
+    inverting = bundle.parameters_bytes + 0.3e9 + 8 * trigrid  # an encoder with its pictures, or with rays
+    meshing = 0.35e9 + 5 * trigrid + lattice + texels  # with the generator and the views that give the colour
+    return int(libraries + max(inverting if encoders else 0, meshing))
 
 
 def disk_needed(options: Options, bundle: Bundle | None = None) -> int:
