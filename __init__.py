@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .backend.errors import HeadstitchError
-    from .backend.options import Options
+    from .backend.options import Inversion, Options
     from .backend.reconstruct import reconstruct
+    from .backend.remesh import remesh
     from .backend.results.head import Head
 
 __version__ = "0.1.0"
-__all__ = ["Head", "HeadstitchError", "Options", "__version__", "reconstruct"]
+__all__ = ["Head", "HeadstitchError", "Inversion", "Options", "__version__", "reconstruct", "remesh"]
 
 _HOMES = {
     "Head": ".backend.results.head",
     "HeadstitchError": ".backend.errors",
+    "Inversion": ".backend.options",
     "Options": ".backend.options",
     "reconstruct": ".backend.reconstruct",
+    "remesh": ".backend.remesh",
 }
 
 
