@@ -96,9 +96,9 @@ class Server:
 
     def run(self) -> int:
         """Serve until stdin closes, a shutdown is asked for, or SIGINT or SIGTERM comes; the exit code."""
-        for work in (self._read, self._say_alive):
-            threading.Thread(target=work, daemon=True).start()
         with self._handling_signals():
+            for work in (self._read, self._say_alive):
+                threading.Thread(target=work, daemon=True).start()
             while self._ending is None:
                 self._wake.get()
                 with self._lock:
@@ -117,14 +117,18 @@ class Server:
     def _work(self, job: _Job) -> None:
         """Do a job, and answer it in every case."""
         reply: Answer | Failure | None = None
-        with contextlib.suppress(KeyboardInterrupt), stop.polite_stop(), self._interruptions():
-            try:
-                reply = Answer(job.id, self._do(job))
-            except KeyboardInterrupt:
-                reply = None
-            except BaseException as error:  # noqa: BLE001 - whatever happens in a library, the server lives on
-                reply = None if self._stopped(job) else self._failure(job.id, error)
-            self._interruptible = False
+        try:
+            with stop.polite_stop(), self._interruptions():
+                try:
+                    reply = Answer(job.id, self._do(job))
+                except Exception as error:  # noqa: BLE001 - a stop may come back as a library's error
+                    reply = None if self._stopped(job) else self._failure(job.id, error)
+                except SystemExit as error:
+                    reply = self._failure(job.id, error)
+                self._interruptible = False
+        except KeyboardInterrupt:
+            if not self._stopped(job):  # between two handlers
+                self._end("signal")
         with self._lock:
             self._running = None
         if reply is None:

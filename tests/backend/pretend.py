@@ -57,6 +57,12 @@ class Pretend(Workshop):
         super().__init__()
         self.loads = 0
 
+    def packages(self) -> dict[str, str]:
+        return {"torch": "2.0"}  # looking for the real ones takes longer than a job here
+
+    def missing(self) -> tuple[str, ...]:
+        return ("open3d is missing; install it.",)
+
     def check(self, message: Any) -> None:
         if message.options.get("do") != "anything":
             return

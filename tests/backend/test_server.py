@@ -154,8 +154,8 @@ def test_it_says_what_it_is(shared):
     assert welcome.version == headstitch.__version__
     assert welcome.python == ".".join(map(str, sys.version_info[:3]))
     assert welcome.pid == shared.child.pid
-    assert welcome.packages["torch"]
-    assert welcome.missing == ()
+    assert welcome.packages == {"torch": "2.0"}
+    assert welcome.missing == ("open3d is missing; install it.",)
 
 
 def test_nobody_is_served_before_hello_nor_with_another_protocol(tmp_path):
@@ -557,6 +557,8 @@ def test_the_command_serves_and_greets_without_anything_heavy(tmp_path):
         took = time.monotonic() - start
         assert welcome["version"] == headstitch.__version__
         assert took < 10
+        assert welcome["packages"]["torch"].startswith("2.")
+        assert welcome["missing"] == []
         wire.close_stdin()
         assert wire.end() == 0
 
