@@ -79,8 +79,8 @@ def test_every_option_can_be_given(photo, journey, monkeypatch):
     monkeypatch.setattr(module, "reconstruct", lambda *a, options, **k: seen.append(options) or fake(*a, **k))
     line = (
         "--device cpu --seed 7 --face 2 --angles -10 5.5 -3 --crop 100 -20 300 15 --resolution 64 --smoothing 0 "
-        "--faces 0 --neck open --texture-size 512 --no-quality --model heads/mine --debug-images --inversion.mask planes "
-        "--inversion.mask-softness 2.5"
+        "--faces 0 --neck open --texture-size 512 --no-quality --model heads/mine --debug-images "
+        "--inversion.mask planes --inversion.mask-softness 2.5"
     )
     assert cli.main(["reconstruct", "anna.jpg", *line.split()]) == 0
     expected = Options(
