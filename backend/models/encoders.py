@@ -36,6 +36,7 @@ MEAN = "latent_avg"
 PREFERRED = ("state_dict", "model", "net", "params", "ema")
 OTHERS = ("decoder.", "generator.", "G.", "G_ema.", "discriminator.", "dis_state_dict.", "D.", MEAN)
 DEEPEST = 6
+MOST_NETWORKS = 64  # in one file; official ones hold four or so
 LONGEST_NAME = 256
 LARGEST_SIZE = 1 << 14  # channels of a layer
 MOST_TENSORS = 100_000
@@ -238,8 +239,11 @@ def _rank(prefix: str) -> int:
 def _beneath(tensors: Mapping[str, StoredTensor], prefix: str) -> Weights:
     """The tensors of one stage: all under its prefix but those of other networks, which may lie there too."""
     found = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    others = tuple(other for name in found if (other := name.removesuffix(FIRST)) not in ("", name))
-    return {name: value for name, value in found.items() if not name.startswith((*OTHERS, *others))}
+    others = {other for name in found if (other := name.removesuffix(FIRST)) not in ("", name)}
+    if len(others) > MOST_NETWORKS:
+        raise ModelError(f"A file of the encoder's holds {len(others)} networks; give the official one.")
+    foreign = (*OTHERS, *others)
+    return {name: value for name, value in found.items() if not name.startswith(foreign)}
 
 
 def _mean_of(tensors: Mapping[str, StoredTensor]) -> torch.Tensor | None:

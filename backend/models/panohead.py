@@ -7,7 +7,7 @@ is skipped unread, and a module is its class's name and its attributes. Stands u
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .weights import StoredTensor, Weights, check_names, expected_generator, sho
 GENERATOR = "TriPlaneGenerator"
 PERSISTENCE = 6  # version of the layout in which modules are kept
 MOST_MODULES = 5000
+MOST_ENTRIES = 50_000  # in all modules, each as often as it is reached; the official one has some hundreds
 DEEPEST = 40
 EXTRA = {"dataset_label_std": (25,)}  # what training leaves in the file beyond the network
 ADVICE = "take the official PanoHead pickle."
@@ -139,7 +140,21 @@ def _module(args: tuple[Any, ...]) -> Inert:
 def _tensors(generator: Inert) -> dict[str, StoredTensor]:
     """All parameters and buffers, by the way to them."""
     found: dict[str, StoredTensor] = {}
-    left = MOST_MODULES
+    left, entries_left = MOST_MODULES, MOST_ENTRIES
+
+    def children(state: Mapping[Any, Any], kind: str) -> Iterator[tuple[str, Any]]:
+        nonlocal entries_left
+        entries = state.get(kind, {})
+        if not isinstance(entries, dict):
+            raise RefusalError(f"has a module whose {kind} are none")
+        entries_left -= len(entries)  # before they are looked at: one dictionary may be many modules'
+        if entries_left < 0:
+            raise RefusalError("has modules within modules without an end")
+        for name, value in entries.items():
+            if type(name) is not str:
+                raise RefusalError(f"has a module whose {kind} are none")
+            if value is not None:
+                yield name, value
 
     def visit(module: Any, prefix: str, depth: int) -> None:
         nonlocal left
@@ -150,22 +165,15 @@ def _tensors(generator: Inert) -> dict[str, StoredTensor]:
         if not isinstance(state, dict):
             raise RefusalError(f"has no module at {shown(prefix or 'G_ema')}")
         for kind in ("_parameters", "_buffers"):
-            for name, value in _children(state, kind):
+            for name, value in children(state, kind):
                 if not isinstance(value, StoredTensor):
                     raise RefusalError(f"has no tensor at {shown(prefix + name)}")
                 found[prefix + name] = value
-        for name, value in _children(state, "_modules"):
+        for name, value in children(state, "_modules"):
             visit(value, f"{prefix}{name}.", depth + 1)
 
     visit(generator, "", 0)
     return found
-
-
-def _children(state: Mapping[Any, Any], kind: str) -> list[tuple[str, Any]]:
-    entries = state.get(kind, {})
-    if not isinstance(entries, dict) or not all(type(name) is str for name in entries):
-        raise RefusalError(f"has a module whose {kind} are none")
-    return [(name, value) for name, value in entries.items() if value is not None]
 
 
 def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> GeneratorConfig:

@@ -98,7 +98,7 @@ def _tensor(args: tuple[Any, ...]) -> StoredTensor:
         type(offset) is not int
         or len(shape) != len(stride)
         or min((offset, *shape, *stride)) < 0
-        or max(shape, default=0) > LARGEST
+        or max((offset, *shape, *stride)) > LARGEST
     ):
         raise RefusalError("holds a tensor whose shape is none")
     numel = 1

@@ -34,7 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "superresolution_clamp": (1e-3, 1e6),
     "render_size": (8, 1024),
     "coarse_samples": (4, 1024),
-    "fine_samples": (0, 1024),
+    "fine_samples": (1, 1024),
     "ray_start": (1e-3, 1e3),
     "ray_end": (1e-3, 1e3),
     "box_warp": (1e-3, 1e3),

@@ -380,6 +380,10 @@ CHECKPOINTS: dict[str, tuple[Callable[[Any], bytes], str]] = {
         _tensor(lambda o, file: file.view(file.storage(ONES), (3, 4), (8, 1))),
         "reaches beyond its 12",
     ),
+    "a huge stride of a single row": (
+        _tensor(lambda o, file: file.view(file.storage(ONES), (1,), (2**100,))),
+        "whose shape is none",
+    ),
     "a negative stride": (_tensor(lambda o, file: file.view(file.storage(ONES), (4,), (-1,))), "whose shape is none"),
     "a stride of another length": (
         _tensor(lambda o, file: file.view(file.storage(ONES), (3, 4), (1,))),

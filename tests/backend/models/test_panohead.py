@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import tracemalloc
 import types
 from dataclasses import replace
 
@@ -263,6 +264,22 @@ def test_modules_within_modules_without_an_end_are_refused(o, official, tmp_path
         path.write_bytes(data)
         with pytest.raises(ModelError, match="modules within modules without an end"):
             read_panohead(path)
+
+
+def test_one_dictionary_of_many_modules_takes_no_memory(o, official, tmp_path):
+    file = official.PanoHeadFile(o, official.params(), {})
+    shared = {f"n{number}": None for number in range(2000)}
+    leaf = file.module("Leaf", {"_parameters": shared})
+    many = file.module("TriPlaneGenerator", {"_modules": {f"m{number}": leaf for number in range(2000)}})
+    path = tmp_path / "G.pkl"
+    path.write_bytes(o.pickled({"G_ema": many}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="modules within modules without an end"):
+            read_panohead(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_module_that_is_none_is_told_by_its_place(o, official, tmp_path):
