@@ -29,7 +29,7 @@ _ROUNDING = 1e-5  # of the largest sum that can occur: some 160 roundings of 2^-
 _CLOSING = 2e-3  # of the level: nearer than this to it, a node's density places the face that closes a box's side
 _DENSE_SHARE = 0.5  # with more than this share of blocks left, evaluating every node in slabs is faster
 _BLOCKS_AT_ONCE = 1 << 12
-_TILE = (32, 32, 64)  # nodes of the tiles in which every node is evaluated
+_TILE = (32, 16, 128)  # nodes of the tiles in which every node is evaluated
 
 
 class Maps(NamedTuple):
