@@ -5,13 +5,13 @@ from __future__ import annotations
 
 def register() -> None:
     """Add what the extension adds to Blender; called when the extension is switched on."""
-    from . import operators
+    from . import import_operators
 
-    operators.register()
+    import_operators.register()
 
 
 def unregister() -> None:
     """Take all of it away again."""
-    from . import operators
+    from . import import_operators
 
-    operators.unregister()
+    import_operators.unregister()

@@ -1,4 +1,4 @@
-"""Operators and menu entries: they gather, call and report; the work is in ``head_folder`` and ``head_import``."""
+"""The operators that bring a head into the scene: they gather, call and report; the work is in ``head_import``."""
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false, reportInvalidTypeForm=false
 # (the bpy package carries no types, and Blender reads an operator's properties from its annotations)
 
