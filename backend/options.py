@@ -45,9 +45,13 @@ class Inversion:
     appearance: Literal["visible", "occluded"] = "visible"
     """Whose w colours the pictures (super-resolution and background); the input view must look like the photo."""
     background: Literal["white", "grey", "black", "learned"] = "white"
-    """What stands behind the photo and behind what the encoders compare it with. The paper removes it without saying
-    for what; a constant leaves no difference outside the head. learned: the generator's own behind renders,
-    white behind the photo."""
+    """What stands behind the head in all pictures: those that the encoders compare with the photo, the photo itself,
+    and those that colour the head. The paper removes the photo's own without saying for what. learned: the generator's
+    own behind the pictures, white behind the photo."""
+    background_over: Literal["picture", "features"] = "picture"
+    """Where a constant background enters what the encoders compare with the photo. picture: also laid over the finished
+    picture where the head's mask ends, so that nothing differs from the photo outside the head; features: only behind
+    the head before super-resolution, which shifts its colour and smears it at the rim."""
     crop: Literal["same", "official"] = "same"
     """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border, as in the
     official scripts."""
@@ -72,6 +76,7 @@ class Inversion:
         _one_of("--inversion.mixed-planes", self.mixed_planes, ("all", "front"))
         _one_of("--inversion.appearance", self.appearance, ("visible", "occluded"))
         _one_of("--inversion.background", self.background, ("white", "grey", "black", "learned"))
+        _one_of("--inversion.background-over", self.background_over, ("picture", "features"))
         _one_of("--inversion.crop", self.crop, ("same", "official"))
 
 

@@ -11,8 +11,7 @@ import torch
 from ...kernels.trigrid import to_rows
 from ..camera import Camera
 from ..options import Inversion
-from .color import COLORS
-from .invert import Inverted
+from .invert import Inverted, picture_for_comparison
 from .latent import to_uint8
 from .visibility import AXES, SEEN
 
@@ -62,7 +61,7 @@ def _views(
     rows = to_rows(trigrid, depth=generator.config.trigrid_depth)
     for each in (camera, *(Camera.from_angles(np.radians(yaw)) for yaw in YAWS.values())):
         label = torch.from_numpy(each.label)[None].to(trigrid.device)
-        yield generator.render(rows, w_plus, label, background=COLORS[options.background], crop=options.crop).image
+        yield picture_for_comparison(generator, rows, w_plus, label, options)
 
 
 def _masks(mask: torch.Tensor, plane: int) -> Iterator[np.ndarray]:

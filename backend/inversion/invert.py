@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-from ...kernels.trigrid import to_rows
+from ...kernels.trigrid import Rows, to_rows
 from ..errors import ModelError
 from ..models.bundle import Bundle, Which
 from ..networks.encoder import mirror_camera
@@ -39,6 +40,7 @@ class Encoded:
 
     w_plus: torch.Tensor  # (1, num_ws, w_dim)
     trigrid: torch.Tensor  # (1, 3, F * slices, R, R), after the high-rate stage
+    render: torch.Tensor  # (1, 3, H, H) in [-1, 1], of the photo's view before that stage: what it compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +119,7 @@ def _encode(
     coarse = generator.trigrid(w_plus)
     rows = to_rows(coarse, depth=generator.config.trigrid_depth)
     render, mirrored_render = (
-        generator.render(rows, w_plus, each, background=COLORS[options.background], crop=options.crop).image
-        for each in (camera, mirror_camera(camera))
+        picture_for_comparison(generator, rows, w_plus, each, options) for each in (camera, mirror_camera(camera))
     )
     trigrid = encoder.refine(coarse, photo, render, mirrored_render)
     if not bool(torch.isfinite(trigrid).all()):
@@ -126,4 +127,24 @@ def _encode(
             f"The {which} encoder of the model {bundle.name} makes of this photo what is no number; "
             "check it with headstitch models verify, or try another photo."
         )
-    return Encoded(w_plus, trigrid)
+    return Encoded(w_plus, trigrid, render)
+
+
+def picture_for_comparison(
+    generator: Generator, rows: Rows, w_plus: torch.Tensor, camera: torch.Tensor, options: Inversion
+) -> torch.Tensor:
+    """What a head looks like before the photo's background, (1, 3, H, H) in [-1, 1].
+
+    Args:
+        generator: of the model.
+        rows: of the head's tri-grid.
+        w_plus: (1, num_ws, w_dim).
+        camera: (1, 25) label.
+        options: background and crop.
+    """
+    behind = COLORS[options.background]
+    picture = generator.render(rows, w_plus, camera, background=behind, crop=options.crop)
+    if not isinstance(behind, tuple) or options.background_over == "features":
+        return picture.image
+    mask = F.interpolate(picture.mask.clamp(0, 1), picture.image.shape[-1], mode="bilinear", align_corners=False)
+    return torch.lerp(torch.tensor(behind).view(1, 3, 1, 1).to(mask).expand_as(picture.image), picture.image, mask)

@@ -1,16 +1,22 @@
 import gc
 import weakref
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from headstitch.backend.camera import Camera
 from headstitch.backend.errors import ModelError
-from headstitch.backend.inversion.invert import STAGES, compose_photo, invert
+from headstitch.backend.inversion.invert import STAGES, compose_photo, invert, picture_for_comparison
+from headstitch.backend.models.bundle import load_bundle
 from headstitch.backend.networks.encoder import mirror_camera
 from headstitch.backend.options import Inversion
 from headstitch.backend.progress import StageClock
+from headstitch.kernels.trigrid import to_rows
 
+TOY = Path(__file__).parents[2] / "data" / "toy_model"
 CPU = torch.device("cpu")
 
 
@@ -57,7 +63,12 @@ def test_each_encoder_compares_the_photo_with_its_own_head_from_both_sides(
         assert torch.equal(shown["trigrid"], generator.trigrid(encoded.w_plus))
         for name, label in (("render", camera), ("mirrored", mirror_camera(camera))):
             wanted = generator.render(shown["trigrid"], encoded.w_plus, label, background=behind, crop="same")
+            if background == "white":
+                mask = F.interpolate(wanted.mask.clamp(0, 1), 128, mode="bilinear")
+                assert (shown[name] == 1.0)[(mask == 0).expand(-1, 3, -1, -1)].all()
+                wanted = replace(wanted, image=1 + mask * (wanted.image - 1))
             torch.testing.assert_close(shown[name], wanted.image, rtol=0, atol=1e-6)
+        assert torch.equal(encoded.render, shown["render"])
         assert torch.equal(encoded.trigrid, balls.ball_planes(balls.COLORS[which]))
     assert not torch.equal(bundle.shown["visible"]["render"], bundle.shown["occluded"]["render"])
     assert list(stages.seconds) == list(STAGES)  # in their order
@@ -145,6 +156,33 @@ def test_no_number_out_of_an_encoder_is_said_with_the_models_name(balls, bundle,
     monkeypatch.setattr(balls.BallEncoder, "refine", lambda self, trigrid, *_: trigrid * float("nan"))
     with pytest.raises(ModelError, match=r"^The visible encoder of the model balls .*no number; .*\.$"):
         run(bundle, portrait, stages)
+
+
+@pytest.mark.parametrize("background", ["white", "grey", "black"])
+def test_outside_the_head_the_render_is_the_background_though_super_resolution_would_change_it(background):
+    """With a super-resolution that changes colours, as learned ones do."""
+    bundle = load_bundle(TOY)
+    generator = bundle.generator()
+    with torch.no_grad():
+        noise = torch.Generator().manual_seed(0)
+        for each in generator.superresolution.parameters():
+            each += 0.1 * torch.randn(each.shape, generator=noise)
+    w_plus = bundle.encoder("visible").latent_avg[None]
+    rows = to_rows(generator.trigrid(w_plus), depth=generator.config.trigrid_depth)
+    camera = torch.from_numpy(Camera.from_angles(0.3).label)[None]
+    over = {
+        where: picture_for_comparison(
+            generator, rows, w_plus, camera, Inversion(background=background, background_over=where)
+        )
+        for where in ("picture", "features")
+    }
+    mask = F.interpolate(generator.depth(rows, camera, size=64, crop="same")[1].clamp(0, 1), 128, mode="bilinear")
+    value = {"white": 1.0, "grey": 0.0, "black": -1.0}[background]
+    outside, inside = ((mask == end).expand(-1, 3, -1, -1) for end in (0, 1))
+    assert 0.2 < outside.float().mean() < 0.9
+    assert (over["picture"][outside] == value).all()
+    assert (over["features"][outside] - value).abs().mean() > 0.02
+    torch.testing.assert_close(over["picture"][inside], over["features"][inside])
 
 
 # --- real networks ---------------------------------------------------------------------------------------------------
