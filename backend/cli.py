@@ -109,7 +109,7 @@ class Remesh:
     """
 
     head: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="HEAD")]
-    """The head's folder."""
+    """The head's folder, or nothing but its latent.safetensors."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the new head, which may be the same: then the new one takes its place."""
     photo: Path | None = None
@@ -136,6 +136,10 @@ class Remesh:
     """Do not measure the new head; what compares it with the photo is measured only with --photo."""
     crop: Annotated[Literal["same", "official"] | None, tyro.conf.arg(name="inversion.crop")] = None
     """same: mesh and pictures hold the same part of the box; official: the mesh is cut at its own border."""
+    background: Annotated[
+        Literal["white", "grey", "black", "learned"] | None, tyro.conf.arg(name="inversion.background")
+    ] = None
+    """What stands behind the head in the pictures that colour it."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
 
@@ -150,8 +154,9 @@ class Remesh:
             options = options_of(self.head)
             if self.no_quality:
                 changes["quality"] = False
-            if self.crop is not None:
-                changes["inversion"] = replace(options.inversion, crop=self.crop)
+            inverting = {"crop": self.crop, "background": self.background}
+            inverting = {name: value for name, value in inverting.items() if value is not None}
+            changes["inversion"] = replace(options.inversion, **inverting)
             options = replace(options, **changes)
             head = remesh(self.head, self.out, photo=self.photo, model=self.model, options=options, progress=bar)
         print(f"The head is in {head.folder}")
@@ -164,7 +169,7 @@ class Render:
     """Make pictures of a finished head: from given sides, from all around, or as a turntable."""
 
     head: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="HEAD")]
-    """The head's folder."""
+    """The head's folder; with --from field also nothing but its latent.safetensors."""
     out: Folder = None
     """Folder of the pictures; by default views/ in the head's folder."""
     yaw: tuple[float, ...] = ()
@@ -198,7 +203,7 @@ class Render:
 
     def run(self) -> int:
         """Render and tell what was written."""
-        out = self.out or self.head / "views"
+        out = self.out or (self.head.parent if self.head.is_file() else self.head) / "views"
         count = self.views
         if count is None and not self.yaw and not self.turntable:
             count = 8

@@ -14,7 +14,7 @@ from .camera import Camera
 from .errors import OptionError
 from .progress import Listener, StageClock
 from .results.folder import told, write_file
-from .results.head import Head
+from .results.head import Head, Origin
 from .results.pictures import encode_png, write_turntable
 from .results.record import recorded_options
 from .results.views import Viewer, orbit
@@ -41,7 +41,7 @@ def render_head(
     """Write pictures of the head in ``folder`` and return their paths.
 
     Args:
-        folder: a head's.
+        folder: a head's; with the source ``field`` also nothing but its latent.safetensors.
         out: where the pictures go; made when it is not there. Files of the same names are replaced, each in one piece.
         yaws: sides in degrees, 0 the front, 90 the viewer's right; each gives ``yaw_+090.png`` and so on.
         pitch: height of the camera in degrees, from -90 to 90; positive looks from above.
@@ -62,13 +62,11 @@ def render_head(
     sides = {name_of(yaw): math.radians(yaw) for yaw in yaws}
     if not sides and not with_turntable:
         raise OptionError("There is nothing to render; give a side with --yaw, a number with --views, or --turntable.")
-    loading = 2e9 if source == "field" else 0
-    check_memory(_memory_needed(size, FRAMES if with_turntable else 0) + int(loading), "--size")
+    check_memory(_memory_needed(size, FRAMES if with_turntable else 0), "--size")
     frames = [f"turntable, {frame} of {FRAMES}" for frame in range(1, FRAMES + 1)] if with_turntable else []
     clock = StageClock({"reading the head": 10.0, **dict.fromkeys([*sides, *frames], 1.0), "writing": 5.0}, progress)
     with clock.stage("reading the head"):
-        head = Head.load(folder)
-        draw = _of_mesh(head, size) if source == "mesh" else _of_field(head, size, model, device)
+        draw = _of_mesh(folder, size) if source == "mesh" else _of_field(folder, size, model, device)
     written = []
     with told(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -85,24 +83,28 @@ def render_head(
     return written
 
 
-def _of_mesh(head: Head, size: int) -> Draw:
+def _of_mesh(folder: Path, size: int) -> Draw:
     """Pictures of the finished head by ray casting."""
-    viewer = Viewer(head.mesh)
+    if folder.is_file():
+        raise OptionError(f"{folder} holds no mesh; give the head's folder, or add --from field.")
+    viewer = Viewer(Head.load(folder).mesh)
     return lambda yaw, pitch: viewer.render(orbit(viewer.mesh, yaw, pitch), size).image
 
 
-def _of_field(head: Head, size: int, model: str | None, device: str) -> Draw:
+def _of_field(path: Path, size: int, model: str | None, device: str) -> Draw:
     """Pictures of the head's tri-grid through its model."""
     import torch  # pictures of the mesh need neither
 
     from .inversion.latent import Latent, is_of_model
 
+    head = Origin.load(path)
     if not is_of_model(head.latent):
         raise OptionError(
-            f"The head in {head.folder} is the template's, which makes no pictures itself; leave --from field out."
+            f"The head in {head.path} is the template's, which makes no pictures itself; leave --from field out."
         )
     latent = Latent.from_arrays(head.latent)
     bundle = latent.find_model(model)
+    check_memory(_memory_of_field(bundle.parameters_bytes, latent.trigrid.numel()), "--size")
     where = choose_device(device)
     show = latent.viewer(bundle.generator(where), recorded_options(head.record).inversion, where)
 
@@ -130,6 +132,17 @@ def _memory_needed(size: int, frames: int) -> int:
     """
     one_picture = 0.1e9 + 12 * size**2
     return int(one_picture + (10 * frames + 90 * (frames > 0)) * size**2)
+
+
+def _memory_of_field(parameters: int, cells: int) -> int:
+    """Bytes that a model's pictures take more: libraries, the weights as they are read, and the tri-grid, which is in
+    memory in half precision, in single precision and as rows.
+
+    Args:
+        parameters: bytes of the model's weights, in single precision.
+        cells: numbers of the tri-grid.
+    """
+    return int(0.7e9 + parameters + 10 * cells)
 
 
 def _timed(pictures: Iterator[np.ndarray], clock: StageClock, stages: Sequence[str]) -> Iterator[np.ndarray]:

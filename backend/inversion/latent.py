@@ -21,6 +21,14 @@ from ..options import Inversion
 from .color import COLORS, make_painter
 from .invert import Inverted
 
+_TENSORS = {
+    "w_plus.visible": "visible",
+    "w_plus.occluded": "occluded",
+    "w": "w",
+    "trigrid": "trigrid",
+    "mask": "mask",
+}
+"""The names of the tensors in the file, and their fields."""
 _HALF = float(torch.finfo(torch.float16).max)
 
 
@@ -63,11 +71,7 @@ class Latent:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """As latent.safetensors holds it."""
         return {
-            "w_plus.visible": self.visible.numpy(),
-            "w_plus.occluded": self.occluded.numpy(),
-            "w": self.w.numpy(),
-            "trigrid": self.trigrid.numpy(),
-            "mask": self.mask.numpy(),
+            **{name: getattr(self, field).numpy() for name, field in _TENSORS.items()},
             "camera": self.camera.label,
             "model.name": np.frombuffer(self.model.encode(), np.uint8),
             "model.sha256": np.frombuffer(bytes.fromhex(self.model_sha256), np.uint8),
@@ -75,32 +79,24 @@ class Latent:
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, np.ndarray]) -> Latent:
-        """From what ``to_arrays`` gave.
+        """From what ``to_arrays`` gave; every array is checked, for the file may come from anywhere.
 
         Raises:
-            ResultsError: an array is missing or has a shape that cannot be.
+            ResultsError: an array is missing, or is none that can be.
         """
         try:
-            tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-            latent = Latent(
-                visible=tensors["w_plus.visible"],
-                occluded=tensors["w_plus.occluded"],
-                w=tensors["w"],
-                trigrid=tensors["trigrid"],
-                mask=tensors["mask"],
+            _check_arrays(arrays)
+            tensors = {name: torch.from_numpy(np.array(arrays[name])) for name in _TENSORS}
+            return Latent(
+                **{field: tensors[name] for name, field in _TENSORS.items()},
                 camera=Camera.from_label(arrays["camera"]),
                 model=arrays["model.name"].tobytes().decode(),
                 model_sha256=arrays["model.sha256"].tobytes().hex(),
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise ResultsError(f"This head's latent.safetensors is not whole ({error}); make the head anew.") from error
-        shape = latent.trigrid.shape
-        if len(shape) != 4 or shape[0] != PLANES or latent.w.ndim != 2 or latent.trigrid.dtype != torch.float16:
-            raise ResultsError(
-                f"This head's latent.safetensors holds a tri-grid of {tuple(shape)}, which cannot be; "
-                "make the head anew."
-            )
-        return latent
+        except KeyError as error:
+            raise _damaged(f"it lacks {error}") from error
+        except ValueError as error:
+            raise _damaged(str(error)) from error
 
     def find_model(self, model: str | None = None) -> Bundle:
         """The model that this head was made with.
@@ -166,6 +162,39 @@ class Latent:
             return to_uint8(image)
 
         return show
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError with a part of a sentence, or KeyError."""
+    shape = arrays["trigrid"].shape
+    if len(shape) != 4 or shape[0] != PLANES or shape[2] != shape[3] or 0 in shape:
+        raise ValueError(f"trigrid has the shape {shape}")
+    slices = arrays["mask"].shape[1:2]
+    if slices == (0,) or (slices and shape[1] % slices[0]):
+        raise ValueError(f"mask has {slices[0]} slices, and the tri-grid {shape[1]} channels a plane")
+    rows = arrays["w"].shape
+    if len(rows) != 2 or 0 in rows:
+        raise ValueError(f"w has the shape {rows}")
+    wanted = {
+        "trigrid": (shape, np.float16),
+        "mask": ((PLANES, *slices, *shape[2:]), np.uint8),
+        "w": (rows, np.float32),
+        "w_plus.visible": (rows, np.float32),
+        "w_plus.occluded": (rows, np.float32),
+        "camera": ((25,), np.float32),
+        "model.name": ((arrays["model.name"].size,), np.uint8),
+        "model.sha256": ((32,), np.uint8),
+    }
+    for name, (size, kind) in wanted.items():
+        array = arrays[name]
+        if array.shape != size or array.dtype != kind:
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not {np.dtype(kind)} of {size}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds what is no number")
+
+
+def _damaged(why: str) -> ResultsError:
+    return ResultsError(f"This head's latent.safetensors is damaged: {why}; make the head anew.")
 
 
 def to_uint8(image: torch.Tensor) -> np.ndarray:

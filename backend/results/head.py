@@ -22,10 +22,12 @@ from .folder import PRODUCT, own_files, recover, told, write_folder
 from .glb import METRES_PER_UNIT, write_glb
 from .pictures import decode_png, encode_png
 from .provenance import SENTENCE
-from .record import SCHEMA
+from .record import SCHEMA, pack_origin, unpack_origin
 from .report import QualityReport
 
 DEBUG = "debug.png"
+LATENT = "latent.safetensors"
+RECORD = "record"  # array in it: where the head comes from
 UNITS = (
     "World units: y up, x to the viewer's right of a frontal face, z out of the face, origin at the head's centre. "
     "Cameras are OpenCV's: x right, y down, z forward; intrinsics in image widths."
@@ -83,7 +85,7 @@ class Head:
                 mesh=TexturedMesh(*mesh, decode_png((folder / "albedo.png").read_bytes())),
                 camera=camera,
                 surface=SurfaceReport(**record.pop("surface")),
-                latent=safetensors.load((folder / "latent.safetensors").read_bytes()),
+                latent=safetensors.load((folder / LATENT).read_bytes()),
                 preview=decode_png((folder / "preview.png").read_bytes()),
                 quality=None if (quality := record.pop("quality")) is None else QualityReport.from_dict(quality),
                 debug=_read_debug(folder),
@@ -108,13 +110,14 @@ class Head:
         """Name to content, head.json last because it holds the others' hashes."""
         png = encode_png(self.mesh.albedo)
         origin = {name: self.record.get(name) for name in ("product", "version", "photo", "model")}
-        latent = {name: np.ascontiguousarray(self.latent[name]) for name in sorted(self.latent)}
+        arrays = {**self.latent, RECORD: pack_origin(self.record)}
+        latent = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
         files = {
             "head.glb": write_glb(self.mesh, watertight=self.surface.watertight, png=png, extras=origin),
             "head.npz": _pack(self.mesh, self.camera),
             "albedo.png": png,
             # One key of metadata only: safetensors writes several in no fixed order.
-            "latent.safetensors": safetensors.save(latent, metadata={"generated_content": SENTENCE}),
+            LATENT: safetensors.save(latent, metadata={"generated_content": SENTENCE}),
             "preview.png": encode_png(self.preview),
         }
         if self.debug is not None:
@@ -131,6 +134,42 @@ class Head:
         }
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         return {**files, "head.json": f"{text}\n".encode()}
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a head can be made again from, with its model."""
+
+    path: Path  # of the head's folder, or of the latent.safetensors
+    latent: dict[str, np.ndarray]
+    camera: Camera  # the photo's
+    record: dict[str, Any]  # of the head; from the file alone, what is always the same of it
+    debug: np.ndarray | None = None  # (H, W, 3) uint8 sRGB
+
+    @staticmethod
+    def load(path: Path | str) -> Origin:
+        """Read a head's folder, or nothing but its latent.safetensors, wherever it lies now.
+
+        Raises:
+            ResultsError: there is neither, a part is missing or cannot be read, or a newer version wrote it.
+        """
+        path = Path(path)
+        if not path.is_file():
+            head = Head.load(path)
+            return Origin(path, head.latent, head.camera, head.record, head.debug)
+        try:
+            latent = safetensors.load(path.read_bytes())
+            record = unpack_origin(latent[RECORD])
+            camera = Camera.from_label(latent["camera"])
+        except (OSError, SafetensorError) as error:
+            raise ResultsError(
+                f"{path} cannot be read as a head's {LATENT} ({error}); give that file, or the head's folder."
+            ) from error
+        except (KeyError, ValueError) as error:
+            raise ResultsError(
+                f"{path} does not tell what head it is of ({error}); give the head's folder, or make the head anew."
+            ) from error
+        return Origin(path, latent, camera, checked_record(record, path))
 
 
 def changed_files(folder: Path) -> tuple[str, ...]:
@@ -161,11 +200,24 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / "head.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder} holds no head; give a folder that headstitch reconstruct made.") from error
+    return checked_record(record, folder)
+
+
+def checked_record(record: Any, path: Path) -> dict[str, Any]:
+    """A record that this version can read.
+
+    Args:
+        record: as it came out of JSON.
+        path: where it was found, for the sentence.
+
+    Raises:
+        ResultsError: it is no head's, or another version's.
+    """
     if not isinstance(record, dict) or record.get("product") != PRODUCT:
-        raise ResultsError(f"{folder} holds no head of Headstitch; give a folder that headstitch reconstruct made.")
+        raise ResultsError(f"{path} holds no head of Headstitch; give a folder that headstitch reconstruct made.")
     if record.get("schema") != SCHEMA:
         raise ResultsError(
-            f"The head in {folder} has format {record.get('schema')}, and this version reads {SCHEMA}; "
+            f"The head in {path} has format {record.get('schema')}, and this version reads {SCHEMA}; "
             "make it anew, or install the version that made it."
         )
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,22 @@ from .provenance import DIGITAL_SOURCE_TYPE, SENTENCE
 
 POSE = ("yaw_degrees", "pitch_degrees", "roll_degrees")  # as ``--angles`` takes them
 SCHEMA = 1  # of head.json; grows when a reader of the old one would go wrong
+# What stands in latent.safetensors as well, so that a head can be made again from that file alone: what is the same
+# whenever the same photo is made with the same options.
+ORIGIN = (
+    "schema",
+    "product",
+    "version",
+    "generated_content",
+    "generated_content_note",
+    "digital_source_type",
+    "photo",
+    "crop",
+    "pose",
+    "model",
+    "options",
+    "warnings",
+)
 LIBRARIES = ("torch", "numpy", "scipy", "mediapipe", "opencv-contrib-python", "open3d", "PyMCubes", "pygltflib")
 
 
@@ -98,6 +115,23 @@ def remake_record(
         "remeshed": {"photo": photo},
         "run": _run(stages),
     }
+
+
+def pack_origin(record: Mapping[str, Any]) -> np.ndarray:
+    """Where a head comes from, out of its record, as an array: (N,) uint8, JSON in UTF-8."""
+    origin = {name: record[name] for name in ORIGIN if name in record}
+    return np.frombuffer(json.dumps(origin, sort_keys=True, allow_nan=False).encode(), np.uint8)
+
+
+def unpack_origin(array: np.ndarray) -> Any:
+    """What ``pack_origin`` packed, or another JSON value of whoever wrote it.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError(f"record is {array.dtype} of shape {array.shape}")
+    return json.loads(array.tobytes())
 
 
 def recorded_options(record: Mapping[str, Any]) -> Options:

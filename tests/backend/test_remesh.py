@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from headstitch.backend.render import render_head
 from headstitch.backend.results.folder import HEAD_FILES
 from headstitch.backend.results.head import Head, changed_files
 from PIL import Image
+from safetensors import numpy as safetensors
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.png"
 PLAIN = Options(resolution=64, faces=1000, texture_size=256, quality=False)
@@ -136,6 +138,82 @@ def test_debug_images_stay_with_the_head(template, tmp_path):
     np.testing.assert_array_equal(Head.load(again.folder).debug, shown.debug)
 
 
+# --- from nothing but latent.safetensors ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(head, tmp_path):
+    """The head's latent, moved away from everything else."""
+    (tmp_path / "kept").mkdir()
+    return Path(shutil.copy(head.folder / "latent.safetensors", tmp_path / "kept" / "mine.safetensors"))
+
+
+def test_its_latent_alone_makes_the_same_head_again(head, again, alone, tmp_path):
+    made = remesh(alone, tmp_path / "out")
+    assert mesh_of(made.folder) == mesh_of(head.folder)
+    for name in ("latent.safetensors", "albedo.png"):
+        assert (made.folder / name).read_bytes() == (again.folder / name).read_bytes(), name
+    assert changed_files(made.folder) == ()
+    for key in ("photo", "crop", "pose", "model", "options", "warnings", "generated_content"):
+        assert made.record[key] == head.record[key]
+    np.testing.assert_allclose(made.camera.label, head.camera.label, rtol=0, atol=1e-6)
+    assert options_of(alone) == options_of(head.folder)
+
+
+def test_with_the_photo_too(head, alone, tmp_path):
+    baked = remesh(alone, tmp_path / "out", photo=PHOTO)
+    assert mesh_of(baked.folder) == mesh_of(head.folder)
+    difference = np.asarray(baked.mesh.albedo, int) - head.mesh.albedo
+    assert np.abs(difference).max() <= 2  # the camera is kept in single precision there
+
+
+def test_its_latent_alone_shows_the_field(use_balls, ball, tmp_path):
+    kept = Path(shutil.copy(ball.folder / "latent.safetensors", tmp_path / "kept.safetensors"))
+    whole = render_head(ball.folder, tmp_path / "whole", [0, 120], source="field")
+    alone = render_head(kept, tmp_path / "alone", [0, 120], source="field")
+    assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in whole]
+    with pytest.raises(OptionError, match=r"kept\.safetensors holds no mesh; .*--from field\.$"):
+        render_head(kept, tmp_path / "mesh", [0])
+
+
+def test_the_command_line_puts_its_pictures_beside_it(use_balls, ball, tmp_path):
+    kept = Path(shutil.copy(ball.folder / "latent.safetensors", tmp_path / "kept.safetensors"))
+    assert cli.main(["render", str(kept), "--from", "field", "--yaw", "0"]) == 0
+    assert (tmp_path / "views" / "yaw_+000.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda _: b"", r"cannot be read as a head's latent\.safetensors"),
+        (lambda data: data[:-9], r"cannot be read as a head's latent\.safetensors"),
+        (lambda data: safetensors.save(without(data, "record")), r"does not tell what head it is of \('record'\)"),
+        (lambda data: safetensors.save(without(data, "camera")), r"does not tell what head it is of \('camera'\)"),
+        (lambda data: safetensors.save(without(data) | {"record": np.zeros(3, np.uint8)}), "does not tell what head"),
+        (lambda data: safetensors.save(without(data) | {"record": text("[]")}), "does not tell what head"),
+        (lambda data: safetensors.save(without(data) | {"record": text("{}")}), "holds no head of Headstitch"),
+        (
+            lambda data: safetensors.save(without(data) | {"record": text('{"product": "headstitch", "schema": 9}')}),
+            "has format 9, and this version reads 1",
+        ),
+    ],
+)
+def test_a_latent_that_is_none_is_refused_with_a_sentence(template, tmp_path, spoil, said):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(spoil((template.folder / "latent.safetensors").read_bytes()))
+    with pytest.raises(ResultsError, match=rf"{said}.*\.$"):
+        remesh(bad, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def without(data, name=None):
+    return {key: array for key, array in safetensors.load(data).items() if key != name}
+
+
+def text(words):
+    return np.frombuffer(words.encode(), np.uint8)
+
+
 # --- what cannot work ------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +324,31 @@ def test_what_is_given_changes(asked, template, tmp_path):
     changed = {**PLAIN.__dict__, "resolution": 96, "neck": "open", "faces": 0, "quality": False}
     assert asked[0]["options"] == Options(**{**changed, "inversion": Inversion(crop="official")})
     assert (asked[0]["photo"], asked[0]["model"]) == (Path("a.png"), "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"face": 2}, "--face"),
+        ({"angles": (0.0, 0.0, 0.0)}, "--angles"),
+        ({"crop": (200.0, 200.0, 300.0, 0.0)}, "--crop"),
+        ({"inversion": Inversion(mask="planes")}, r"--inversion\.mask"),
+        ({"inversion": Inversion(mask_softness=3)}, r"--inversion\.mask-softness"),
+        ({"inversion": Inversion(appearance="occluded")}, r"--inversion\.appearance"),
+        ({"inversion": Inversion(background_over="features")}, r"--inversion\.background-over"),
+        ({"debug_images": True}, "--debug-images"),
+    ],
+)
+def test_what_made_the_trigrid_can_no_more_be_changed(use_balls, ball, tmp_path, change, said):
+    with pytest.raises(OptionError, match=rf"^{said} is not what this head was made with, .*\.$"):
+        remesh(ball.folder, tmp_path / "out", options=replace(options_of(ball.folder), **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_background_of_the_pictures_that_colour_it_may_change(use_balls, ball, tmp_path):
+    options = replace(options_of(ball.folder), inversion=Inversion(background="black", crop="official"))
+    again = remesh(ball.folder, tmp_path / "out", options=options)
+    assert options_of(again.folder).inversion == Inversion(background="black", crop="official")
 
 
 def test_a_line_that_cannot_work_is_said(template, tmp_path, capsys):

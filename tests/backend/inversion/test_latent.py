@@ -108,22 +108,39 @@ def test_a_trigrid_that_is_not_the_models_is_refused(latent, found):
         smaller.find_model()
 
 
+def nan_in(array):
+    array = np.array(array)
+    array.flat[-1] = np.nan
+    return array
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("name", "spoil", "said"),
     [
-        {"trigrid": None},
-        {"w": None},
-        {"model.sha256": None},
-        {"trigrid": np.zeros((96, 8, 8), np.float16)},
-        {"trigrid": np.zeros((3, 96, 8, 8), np.float32)},
-        {"camera": np.zeros(7, np.float32)},
-        {"model.name": np.frombuffer(b"\xff\xfe", np.uint8)},
+        *((name, lambda _: None, f"it lacks '{name}'") for name in ("trigrid", "w", "mask", "camera", "model.sha256")),
+        ("trigrid", lambda array: array[0], r"trigrid has the shape \(96, 64, 64\)"),
+        ("trigrid", lambda array: array[..., :32], r"trigrid has the shape \(3, 96, 64, 32\)"),
+        ("trigrid", lambda array: array[:, :95], "mask has 3 slices, and the tri-grid 95 channels a plane"),
+        ("trigrid", lambda array: array.astype(np.float32), "trigrid is float32 .*, not float16"),
+        *((name, nan_in, f"{name} holds what is no number") for name in ("trigrid", "w", "w_plus.occluded", "camera")),
+        ("w", lambda array: array[0], r"w has the shape \(8,\)"),
+        ("w", lambda array: array.astype(np.float64), "w is float64 .*, not float32"),
+        ("w_plus.visible", lambda array: array[1:], r"w_plus.visible is float32 of shape \(9, 8\), not .* \(10, 8\)"),
+        ("w_plus.occluded", lambda array: array.T, r"w_plus.occluded is float32 of shape \(8, 10\)"),
+        ("mask", lambda array: array[..., ::2], r"mask is uint8 of shape \(3, 3, 64, 32\)"),
+        ("mask", lambda array: array[0, 0, 0, 0], "mask is uint8 of shape"),
+        ("mask", lambda array: array.astype(np.int8), "mask is int8 .*, not uint8"),
+        ("camera", lambda array: array[:7], r"camera is float32 of shape \(7,\)"),
+        ("model.sha256", lambda array: array[:31], r"model.sha256 is uint8 of shape \(31,\)"),
+        ("model.name", lambda _: np.frombuffer(b"\xff\xfe", np.uint8), "utf-8"),
     ],
-    ids=str,
 )
-def test_arrays_that_cannot_be_are_refused_with_a_sentence(latent, change):
-    arrays = {name: array for name, array in {**latent.to_arrays(), **change}.items() if array is not None}
-    with pytest.raises(ResultsError, match=r"^This head's latent.safetensors .*; make the head anew\.$"):
+def test_arrays_that_cannot_be_are_refused_with_a_sentence(latent, name, spoil, said):
+    arrays = latent.to_arrays()
+    spoiled = spoil(arrays.pop(name))
+    if spoiled is not None:
+        arrays[name] = spoiled
+    with pytest.raises(ResultsError, match=rf"^This head's latent.safetensors .*{said}.*; make the head anew\.$"):
         Latent.from_arrays(arrays)
 
 
