@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from .field import HeadField
 from .inversion.debug import draw_debug
 from .inversion.invert import STAGES as INVERSION_STAGES
 from .inversion.invert import invert
-from .inversion.latent import Latent
+from .inversion.latent import Latent, to_uint8
 from .meshing.surface import extract_surface
 from .meshing.texture import bake_texture
 from .meshing.uv import unwrap
 from .models.bundle import Bundle, load_bundle
 from .networks.config import PLANES
 from .options import TEMPLATE, Options
+from .portrait.crop import warp
 from .portrait.make import make_portrait
 from .portrait.portrait import Portrait
 from .progress import Listener, StageClock
@@ -33,6 +34,9 @@ from .results.record import make_record
 from .results.views import Viewer
 from .system import check_memory, choose_device, plain_errors
 from .template.make import LICENCE, make_template, template_sha256
+
+Show = Callable[[np.ndarray, str], None]
+"""Takes a picture (H, W, 3) uint8 sRGB, and what it shows: "portrait" or "head"."""
 
 # Stages with the seconds that they take on two cores, for the progress bar.
 _PORTRAIT = {"finding the face": 0.5}
@@ -47,6 +51,7 @@ _HEAD = {
 }
 _WRITING = {"writing": 0.5}
 SMALLER = "--resolution or --texture-size"  # options that make a job take less memory
+_PHOTO = 1024  # pixels that photo.png is wide at most
 _MODELS_VIEWS = 50.0  # seconds more for a texture out of super-resolved pictures
 
 
@@ -70,6 +75,8 @@ def reconstruct(
     *,
     options: Options = Options(),  # noqa: B008 - frozen
     progress: Listener | None = None,
+    show: Show | None = None,
+    bundle: Bundle | None = None,
 ) -> Head:
     """Make a head from one portrait photo.
 
@@ -78,11 +85,15 @@ def reconstruct(
         out: the folder to write; an earlier head there is replaced when the new one is complete. None writes nothing.
         options: everything else.
         progress: told of every stage; an exception that it raises ends the job with nothing half-written.
+        show: given pictures (H, W, 3) uint8 sRGB on the way: "portrait", the aligned crop; "head", what becomes of it.
+        bundle: the model of ``options``, where it is loaded already.
 
     Raises:
         HeadstitchError: with one sentence that says what to do; nothing was written.
     """
-    bundle = None if options.model == TEMPLATE else load_bundle(options.model)
+    if bundle is None and options.model != TEMPLATE:
+        bundle = load_bundle(options.model)
+    show = show or _show_nobody
     if out is not None:
         check_writable(Path(out), disk_needed(options, bundle))
     check_memory(memory_needed(options, bundle), SMALLER if bundle is None else f"{SMALLER}, or take --model template")
@@ -93,8 +104,12 @@ def reconstruct(
 
     with clock.stage("finding the face"):
         portrait = make_portrait(photo, options)
-    source = _fit(portrait, device, clock) if bundle is None else _invert(portrait, bundle, options, device, clock)
-    head = make_head(source, portrait.camera, portrait, options, clock)
+    show(portrait.image, "portrait")
+    if bundle is None:
+        source = _fit(portrait, device, clock)
+    else:
+        source = _invert(portrait, bundle, options, device, clock, show)
+    head = make_head(source, portrait.camera, portrait, options, clock, show)
     record = make_record(
         portrait=portrait,
         photo_name="array" if isinstance(photo, np.ndarray) else Path(photo).name,
@@ -115,9 +130,12 @@ def _fit(portrait: Portrait, device: torch.device, clock: StageClock) -> Source:
     return Source(TEMPLATE, template_sha256(), LICENCE, field, latent)
 
 
-def _invert(portrait: Portrait, bundle: Bundle, options: Options, device: torch.device, clock: StageClock) -> Source:
+def _invert(
+    portrait: Portrait, bundle: Bundle, options: Options, device: torch.device, clock: StageClock, show: Show
+) -> Source:
     """The photo in a model's latent space, by two encoders."""
     inverted = invert(portrait, bundle, options.inversion, device, clock.stage)
+    show(to_uint8(inverted.visible.render), "head")
     debug = None
     if options.debug_images:
         with clock.stage("drawing the debug images"):
@@ -130,7 +148,14 @@ def _invert(portrait: Portrait, bundle: Bundle, options: Options, device: torch.
     return Source(bundle.name, bundle.sha256, bundle.licence, field, latent.to_arrays(), debug)
 
 
-def make_head(source: Source, camera: Camera, portrait: Portrait | None, options: Options, clock: StageClock) -> Head:
+def make_head(
+    source: Source,
+    camera: Camera,
+    portrait: Portrait | None,
+    options: Options,
+    clock: StageClock,
+    show: Show | None = None,
+) -> Head:
     """From the field on: surface, texture, preview, quality. The head has no record yet.
 
     Args:
@@ -139,6 +164,7 @@ def make_head(source: Source, camera: Camera, portrait: Portrait | None, options
         portrait: of the photo; without it the texture is the field's own colour.
         options: of the job.
         clock: told of the stages of ``stages``.
+        show: given the preview.
 
     Raises:
         HeadstitchError: with one sentence; the field may hold no surface.
@@ -160,6 +186,7 @@ def make_head(source: Source, camera: Camera, portrait: Portrait | None, options
     with clock.stage("drawing the preview"):
         viewer = Viewer(bake.textured)
         picture = preview(bake.textured, camera, None if portrait is None else portrait.image, viewer)
+    (show or _show_nobody)(picture, "head")
     quality = None
     if options.quality:
         with clock.stage("measuring the quality"):
@@ -172,7 +199,18 @@ def make_head(source: Source, camera: Camera, portrait: Portrait | None, options
                 photo_weight=bake.photo_weight,
                 viewer=viewer,
             )
-    return Head(bake.textured, camera, surface, source.latent, {}, picture, quality, source.debug)
+    photo = None if portrait is None else _photo_of(portrait)
+    return Head(bake.textured, camera, surface, source.latent, {}, picture, quality, photo, source.debug)
+
+
+def _photo_of(portrait: Portrait) -> np.ndarray:
+    """The crop (S, S, 3) uint8 sRGB, as fine as the photo has it, but no smaller than the encoders see it."""
+    size = int(np.clip(portrait.crop.side, portrait.image.shape[0], _PHOTO))
+    return portrait.image if size == portrait.image.shape[0] else warp(portrait.photo, portrait.crop, size)
+
+
+def _show_nobody(picture: np.ndarray, what: str) -> None:
+    """Where nobody watches."""
 
 
 def keep(head: Head, out: str | Path | None, clock: StageClock) -> Head:
@@ -218,10 +256,10 @@ def memory_needed(options: Options, bundle: Bundle | None = None, *, encoders: b
 def disk_needed(options: Options, bundle: Bundle | None = None) -> int:
     """Bytes that a head takes at most: its texture, hardly compressed, is in albedo.png and once more in head.glb."""
     triangles = options.faces or 8 * options.resolution**2  # measured: 5.9 times, before decimation
-    latent_and_preview = 4 << 20
+    latent_and_pictures = 7 << 20  # the photo has 3 MB at most
     if bundle is not None:  # two bytes for each number of the tri-grid, one for each cell of the mask
         config = bundle.config
         cells = PLANES * config.trigrid_size**2
-        latent_and_preview += cells * (2 * config.plane_channels + config.trigrid_depth)
-        latent_and_preview += (6 << 20) * options.debug_images
-    return 2 * 3 * options.texture_size**2 + 80 * triangles + latent_and_preview
+        latent_and_pictures += cells * (2 * config.plane_channels + config.trigrid_depth)
+        latent_and_pictures += (6 << 20) * options.debug_images
+    return 2 * 3 * options.texture_size**2 + 80 * triangles + latent_and_pictures

@@ -16,7 +16,7 @@ from .options import TEMPLATE, Inversion, Options
 from .portrait.make import make_portrait
 from .portrait.portrait import Portrait
 from .progress import Listener, StageClock
-from .reconstruct import Source, disk_needed, keep, make_head, memory_needed, stages
+from .reconstruct import Show, Source, disk_needed, keep, make_head, memory_needed, stages
 from .results.folder import check_writable
 from .results.head import Head, Origin
 from .results.record import recorded_options, remake_record
@@ -39,6 +39,7 @@ def remesh(
     model: str | None = None,
     options: Options | None = None,
     progress: Listener | None = None,
+    show: Show | None = None,
 ) -> Head:
     """Make a head again from what it was made from. With the same options its mesh is the same to the bit.
 
@@ -50,6 +51,7 @@ def remesh(
         options: everything else; by default those that the head was made with (``options_of``). What decides how the
             photo becomes a tri-grid must be as it was.
         progress: told of every stage; an exception that it raises ends the job with nothing half-written.
+        show: given the preview, see ``reconstruct``.
 
     Raises:
         HeadstitchError: with one sentence that says what to do; nothing was written.
@@ -73,16 +75,17 @@ def remesh(
             source = _of_template(old, device)
         else:
             field = latent.field(bundle.generator(device), options.inversion, device)
-            source = Source(bundle.name, bundle.sha256, bundle.licence, field, old.latent, old.debug)
+            source = Source(bundle.name, bundle.sha256, bundle.licence, field, old.latent)
     portrait = None
     if photo is not None:
         with clock.stage("finding the face"):
             portrait = _same_portrait(photo, old, options)
-    new = make_head(source, old.camera, portrait, options, clock)
+    new = make_head(source, old.camera, portrait, options, clock, show)
     record = remake_record(
         old.record, options=options, device=str(device), photo=portrait is not None, stages=clock.seconds
     )
-    return keep(replace(new, record=record), out, clock)
+    pictures = {"photo": old.photo if portrait is None else new.photo, "debug": old.debug}
+    return keep(replace(new, record=record, **pictures), out, clock)
 
 
 def options_of(head: str | Path) -> Options:
@@ -120,7 +123,7 @@ def _of_template(head: Origin, device: torch.device) -> Source:
             f"The head in {head.path} was made with another version of the template ({made_with[:12]}, and this is "
             f"{here[:12]}); make it anew with headstitch reconstruct."
         )
-    return Source(TEMPLATE, here, LICENCE, remake_template(head.latent, device), head.latent, head.debug)
+    return Source(TEMPLATE, here, LICENCE, remake_template(head.latent, device), head.latent)
 
 
 def _same_portrait(photo: str | Path | np.ndarray, head: Origin, options: Options) -> Portrait:

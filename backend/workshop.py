@@ -19,15 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError, OptionError, ResourceError
 from .options import TEMPLATE, Inversion, Options
-from .progress import Listener, Progress
+from .progress import Listener
 from .protocol import INVALID_PARAMS, Finished, Model, Models, ProtocolError, Rebake, Reconstruct
-from .system import known_libraries
+from .system import available_memory, known_libraries
 
 if TYPE_CHECKING:
+    from .models.bundle import Bundle
+    from .reconstruct import Show as ShowPicture
     from .results.head import Head
 
 Show = Callable[[Callable[[], bytes], str], None]
 """Takes what makes a PNG, and what it shows: "portrait" or "head"."""
+
+ROOMY = 3.0  # times the generator and an encoder: with that much free memory the networks stay loaded
 
 # The packages that jobs import, by the names under which they are imported and installed.
 PACKAGES = {
@@ -50,6 +54,7 @@ class Workshop:
     """The work, as the server asks for it. Tests put another one in its place."""
 
     def __init__(self) -> None:
+        self._bundle: Bundle | None = None  # of the last job
         self._importing = threading.Lock()  # packages that are imported from two ends at once may come out half
 
     def packages(self) -> dict[str, str]:
@@ -113,18 +118,32 @@ class Workshop:
 
     def reconstruct(self, message: Reconstruct, progress: Listener, show: Show) -> Finished:
         """A photo becomes a head."""
-        from .portrait.make import make_portrait
-        from .reconstruct import reconstruct
-        from .results.pictures import encode_png
+        with self._importing, _told():
+            from .reconstruct import reconstruct
 
         start = time.monotonic()
         options = changed(Options(), message.options)
-        if options.crop is None:
-            progress(Progress("finding the face", 0.0, None))
-            image = make_portrait(message.photo, options).image
-            show(lambda: encode_png(image), "portrait")
-        head = reconstruct(message.photo, message.out, options=options, progress=progress)
+        head = reconstruct(
+            message.photo,
+            message.out,
+            options=options,
+            progress=progress,
+            show=_as_png(show),
+            bundle=None if options.model == TEMPLATE else self._loaded(options.model),
+        )
         return _finished(head, start)
+
+    def _loaded(self, model: str) -> Bundle:
+        """The model, its networks kept for the next job where the memory suffices for both encoders at once."""
+        from .models.bundle import load_bundle
+
+        found = load_bundle(model)
+        if self._bundle is None or (self._bundle.folder, self._bundle.sha256) != (found.folder, found.sha256):
+            self._bundle = None  # before another one comes
+            room = available_memory()
+            roomy = room is None or room[0] > ROOMY * found.parameters_bytes
+            self._bundle = replace(found, kept={} if roomy else None)
+        return self._bundle
 
     def rebake(self, message: Rebake, progress: Listener, show: Show) -> Finished:
         """A head is made again."""
@@ -134,7 +153,13 @@ class Workshop:
         start = time.monotonic()
         options = changed(options_of(message.head), message.options)
         head = remesh(
-            message.head, message.out, photo=message.photo, model=message.model, options=options, progress=progress
+            message.head,
+            message.out,
+            photo=message.photo,
+            model=message.model,
+            options=options,
+            progress=progress,
+            show=_as_png(show),
         )
         return _finished(head, start)
 
@@ -161,6 +186,13 @@ def changed(options: Options, values: dict[str, Any]) -> Options:
         raise ProtocolError(
             INVALID_PARAMS, f"There is no option {strange[0][:80]!r}; add-on and backend may be of two versions."
         ) from error
+
+
+def _as_png(show: Show) -> ShowPicture:
+    """Pictures become bytes only where somebody takes them."""
+    from .results.pictures import encode_png
+
+    return lambda picture, shows: show(lambda: encode_png(picture), shows)
 
 
 def _finished(head: Head, start: float) -> Finished:

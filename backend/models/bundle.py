@@ -41,7 +41,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A model on the disk. Its networks are loaded when asked for, and nothing of them is kept here."""
+    """A model on the disk. Its networks are loaded when asked for, and kept only where ``kept`` is given."""
 
     name: str
     folder: Path
@@ -55,6 +55,8 @@ class Bundle:
     made_by: str
     files: Mapping[str, tuple[str, int]]
     """SHA-256 and bytes of each file of weights."""
+    kept: dict[tuple[str, str], nn.Module] | None = None
+    """The networks that were loaded, by file and device, where they shall stay for the next head."""
 
     def generator(self, device: torch.device | str = "cpu") -> Generator:
         """The generator, in evaluation mode, without gradients, float32.
@@ -103,6 +105,15 @@ class Bundle:
                     weights.check_finite(tensor, file.get_tensor(tensor), str(self.folder / name), "import it again.")
 
     def _load(self, build: Any, config: Any, name: str, device: torch.device | str) -> Any:
+        key = name, str(device)
+        if self.kept is not None and key in self.kept:
+            return self.kept[key]
+        network = self._read(build, config, name, device)
+        if self.kept is not None:
+            self.kept[key] = network
+        return network
+
+    def _read(self, build: Any, config: Any, name: str, device: torch.device | str) -> Any:
         with torch.device("meta"):
             network = build(config)
         expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..errors import ResultsError
 
 HEAD_FILES = ("head.glb", "head.npz", "albedo.png", "latent.safetensors", "preview.png", "head.json")
-EXTRA_FILES = ("debug.png",)  # of a head only where its head.json names them; else a person's own
+EXTRA_FILES = ("photo.png", "debug.png")  # of a head only where its head.json names them; else a person's own
 PRODUCT = "headstitch"
 NEEDED = 48 << 20  # bytes that a head takes at the defaults, generously
 STALE = 600.0  # seconds after which a partial folder is a leftover; writing one takes about a second

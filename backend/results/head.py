@@ -25,7 +25,7 @@ from .provenance import SENTENCE
 from .record import SCHEMA, pack_origin, unpack_origin
 from .report import QualityReport
 
-DEBUG = "debug.png"
+PHOTO, DEBUG = "photo.png", "debug.png"
 LATENT = "latent.safetensors"
 RECORD = "record"  # array in it: where the head comes from
 UNITS = (
@@ -40,7 +40,8 @@ class Head:
 
     As a folder: ``head.glb`` (for every 3D program; metres), ``head.npz`` (welded mesh, UVs and camera; world units),
     ``albedo.png``, ``latent.safetensors`` (what the field was made from), ``preview.png``, and ``head.json``
-    (provenance, quality, and the SHA-256 of the other files); ``debug.png`` where it was asked for.
+    (provenance, quality, and the SHA-256 of the other files); ``photo.png`` where a photo was, and ``debug.png`` where
+    it was asked for.
     """
 
     mesh: TexturedMesh
@@ -50,6 +51,7 @@ class Head:
     record: dict[str, Any]  # see ``record.make_record``
     preview: np.ndarray  # (H, W, 3) uint8 sRGB
     quality: QualityReport | None = None
+    photo: np.ndarray | None = None  # (S, S, 3) uint8 sRGB, the square of it that the camera sees
     debug: np.ndarray | None = None  # (H, W, 3) uint8 sRGB, how the model came to it
     folder: Path | None = None  # where it lies, once it was saved or loaded
 
@@ -85,10 +87,11 @@ class Head:
                 mesh=TexturedMesh(*mesh, decode_png((folder / "albedo.png").read_bytes())),
                 camera=camera,
                 surface=SurfaceReport(**record.pop("surface")),
-                latent=safetensors.load((folder / LATENT).read_bytes()),
+                latent=_without_record(safetensors.load((folder / LATENT).read_bytes())),
                 preview=decode_png((folder / "preview.png").read_bytes()),
                 quality=None if (quality := record.pop("quality")) is None else QualityReport.from_dict(quality),
-                debug=_read_debug(folder),
+                photo=_read_extra(folder, PHOTO),
+                debug=_read_extra(folder, DEBUG),
                 record={key: value for key, value in record.items() if key not in ("camera", "files")},
                 folder=folder,
             )
@@ -120,6 +123,8 @@ class Head:
             LATENT: safetensors.save(latent, metadata={"generated_content": SENTENCE}),
             "preview.png": encode_png(self.preview),
         }
+        if self.photo is not None:
+            files[PHOTO] = encode_png(self.photo, generated=False)
         if self.debug is not None:
             files[DEBUG] = encode_png(self.debug)
         record = {
@@ -144,6 +149,7 @@ class Origin:
     latent: dict[str, np.ndarray]
     camera: Camera  # the photo's
     record: dict[str, Any]  # of the head; from the file alone, what is always the same of it
+    photo: np.ndarray | None = None  # (S, S, 3) uint8 sRGB, the square of it that the camera sees
     debug: np.ndarray | None = None  # (H, W, 3) uint8 sRGB
 
     @staticmethod
@@ -156,7 +162,7 @@ class Origin:
         path = Path(path)
         if not path.is_file():
             head = Head.load(path)
-            return Origin(path, head.latent, head.camera, head.record, head.debug)
+            return Origin(path, head.latent, head.camera, head.record, head.photo, head.debug)
         try:
             latent = safetensors.load(path.read_bytes())
             record = unpack_origin(latent[RECORD])
@@ -169,7 +175,7 @@ class Origin:
             raise ResultsError(
                 f"{path} does not tell what head it is of ({error}); give the head's folder, or make the head anew."
             ) from error
-        return Origin(path, latent, camera, checked_record(record, path))
+        return Origin(path, _without_record(latent), camera, checked_record(record, path))
 
 
 def changed_files(folder: Path) -> tuple[str, ...]:
@@ -223,11 +229,16 @@ def checked_record(record: Any, path: Path) -> dict[str, Any]:
     return record
 
 
-def _read_debug(folder: Path) -> np.ndarray | None:
-    """The optional picture; a head is whole without it, also where someone has thrown it away."""
-    if DEBUG not in own_files(folder) or not (folder / DEBUG).exists():
+def _without_record(latent: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays that the field was made from; the record goes its own way."""
+    return {name: array for name, array in latent.items() if name != RECORD}
+
+
+def _read_extra(folder: Path, name: str) -> np.ndarray | None:
+    """An optional picture; a head is whole without it, also where someone has thrown it away."""
+    if name not in own_files(folder) or not (folder / name).exists():
         return None
-    return decode_png((folder / DEBUG).read_bytes())
+    return decode_png((folder / name).read_bytes())
 
 
 def _pack(head: TexturedMesh, camera: Camera) -> bytes:

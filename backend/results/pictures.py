@@ -20,12 +20,12 @@ from .views import BACKGROUND, Viewer, orbit
 TILE = 256  # side of one view of the preview, pixels
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """An image (H, W, 3) uint8 sRGB as PNG, marked as generated content; the same bytes for the same pixels."""
+def encode_png(image: np.ndarray, *, generated: bool = True) -> bytes:
+    """An image (H, W, 3) uint8 sRGB as PNG, marked as generated content if so; the same bytes for the same pixels."""
     # Run lengths at level 1 are the fastest and, on photographic pixels, also the smallest of OpenCV's choices.
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
-    return provenance.mark_png(data.tobytes())
+    return provenance.mark_png(data.tobytes()) if generated else data.tobytes()
 
 
 def decode_png(data: bytes) -> np.ndarray:

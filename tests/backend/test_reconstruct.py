@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -58,13 +59,48 @@ def told():
 
 
 @pytest.fixture(scope="module")
-def head(told, tmp_path_factory):
+def head(told, shown, tmp_path_factory):
     """The example's head with all that belongs to it."""
-    return reconstruct(PHOTO, tmp_path_factory.mktemp("heads") / "astronaut", options=SMALL, progress=told.append)
+    return reconstruct(
+        PHOTO, tmp_path_factory.mktemp("heads") / "astronaut", options=SMALL, progress=told.append, show=shown_to(shown)
+    )
+
+
+def shown_to(shown):
+    """Collects what is shown, and checks on the way that it is a picture."""
+
+    def show(picture, what):
+        assert picture.ndim == 3
+        assert picture.dtype == np.uint8
+        shown.append((what, picture))
+
+    return show
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return []
+
+
+def test_pictures_are_shown_on_the_way(head, shown):
+    assert [what for what, _ in shown] == ["portrait", "head"]
+    assert shown[0][1].shape == (512, 512, 3)
+    np.testing.assert_array_equal(shown[1][1], head.preview)
+
+
+def test_the_square_of_the_photo_that_the_camera_sees_lies_beside_the_head(head, shown):
+    saved = np.asarray(Image.open(head.folder / "photo.png"))
+    side = round(head.record["crop"]["side_pixels"])
+    assert saved.shape == (max(512, min(1024, side)),) * 2 + (3,)
+    np.testing.assert_array_equal(saved, head.photo)
+    np.testing.assert_array_equal(Head.load(head.folder).photo, head.photo)
+    small = np.asarray(Image.fromarray(saved).resize((512, 512), Image.Resampling.BOX), int)
+    assert np.abs(small - shown[0][1]).mean() < 2
+    assert b"iTXt" not in (head.folder / "photo.png").read_bytes()  # it is no generated content
 
 
 def test_head_lies_in_its_folder_whole(head):
-    assert sorted(path.name for path in head.folder.iterdir()) == sorted(HEAD_FILES)
+    assert sorted(path.name for path in head.folder.iterdir()) == sorted([*HEAD_FILES, "photo.png"])
     assert changed_files(head.folder) == ()
     assert [path.name for path in head.folder.parent.iterdir()] == ["astronaut"]
 
@@ -345,14 +381,37 @@ def ball_told():
 
 
 @pytest.fixture(scope="module")
-def ball(use_balls, ball_told, tmp_path_factory):
+def ball_shown():
+    return []
+
+
+@pytest.fixture(scope="module")
+def ball(use_balls, ball_told, ball_shown, tmp_path_factory):
     """The example photo through the model of balls."""
     folder = tmp_path_factory.mktemp("models") / "ball"
-    return reconstruct(PHOTO, folder, options=BALLS, progress=ball_told.append)
+    return reconstruct(PHOTO, folder, options=BALLS, progress=ball_told.append, show=shown_to(ball_shown))
+
+
+def test_a_models_head_is_shown_before_it_has_a_mesh(ball, ball_shown):
+    assert [what for what, _ in ball_shown] == ["portrait", "head", "head"]
+    early = ball_shown[1][1]
+    assert early.shape == (128, 128, 3)
+    assert early[0, 0].tolist() == [255, 255, 255]
+    np.testing.assert_array_equal(ball_shown[2][1], ball.preview)
+
+
+def test_a_bundle_that_is_given_is_not_loaded_again(use_balls, ball, tmp_path, monkeypatch):
+    def load(_):
+        raise AssertionError("it was given")
+
+    monkeypatch.setattr("headstitch.backend.reconstruct.load_bundle", load)
+    options = replace(BALLS, debug_images=False)
+    again = reconstruct(PHOTO, None, options=options, bundle=use_balls.BallBundle())
+    np.testing.assert_array_equal(again.mesh.mesh.vertices, ball.mesh.mesh.vertices)
 
 
 def test_a_models_head_lies_in_its_folder_whole_with_its_debug_images(ball):
-    assert sorted(path.name for path in ball.folder.iterdir()) == sorted([*HEAD_FILES, "debug.png"])
+    assert sorted(path.name for path in ball.folder.iterdir()) == sorted([*HEAD_FILES, "photo.png", "debug.png"])
     assert changed_files(ball.folder) == ()
     loaded = Head.load(ball.folder)
     assert loaded.debug.shape == (6 * 256, 4 * 256, 3)

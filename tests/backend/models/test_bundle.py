@@ -60,6 +60,18 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_networks_are_kept_only_where_that_is_asked_for(written):
+    bundle = load_bundle(written)
+    assert bundle.generator() is not bundle.generator()
+    warm = replace(bundle, kept={})
+    assert warm.generator() is warm.generator("cpu")
+    assert warm.encoder("visible") is warm.encoder("visible")
+    assert warm.encoder("visible") is not warm.encoder("occluded")
+    assert len(warm.kept) == 3
+    for name, value in bundle.generator().state_dict().items():
+        assert torch.equal(warm.generator().state_dict()[name], value), name
+
+
 def test_the_networks_come_back_as_they_were(written, parts):
     bundle = load_bundle(written)
     generator = bundle.generator("cpu")

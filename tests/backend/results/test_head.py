@@ -178,7 +178,7 @@ def test_every_file_is_marked_as_generated(tmp_path, head):
 def test_latent_is_plain_safetensors(tmp_path, head):
     head.save(tmp_path / "head")
     with safe_open(tmp_path / "head" / "latent.safetensors", "np") as file:
-        assert sorted(file.keys()) == ["camera", "coefficients", "pose"]
+        assert sorted(file.keys()) == ["camera", "coefficients", "pose", "record"]
         assert np.array_equal(file.get_tensor("pose"), head.latent["pose"])
 
 
