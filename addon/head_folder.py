@@ -57,6 +57,8 @@ class HeadFolder:
     cam2world: np.ndarray  # (4, 4) float64, OpenCV camera to world
     intrinsics: np.ndarray  # (3, 3) float64, in image widths, origin at the picture's top left corner
     albedo: Path
+    photo: Path | None  # the photo's square crop that the camera sees
+    preview: Path | None  # views of the head on one sheet
     provenance: Mapping[str, Any]  # what head.json says
     provenance_text: str  # head.json to the letter
 
@@ -94,6 +96,8 @@ def read_head_folder(folder: Path) -> HeadFolder:
         cam2world=arrays["cam2world"].astype(np.float64),
         intrinsics=arrays["intrinsics"].astype(np.float64),
         albedo=albedo,
+        photo=_if_there(folder / "photo.png"),
+        preview=_if_there(folder / "preview.png"),
         provenance=provenance,
         provenance_text=text,
     )
@@ -132,16 +136,21 @@ def lens(intrinsics: np.ndarray) -> Lens:
     )
 
 
-def provenance_properties(head: HeadFolder) -> dict[str, str | int | float | bool]:
-    """The head's custom properties: all of head.json as text, and what a person asks first as values of their own."""
-    properties: dict[str, str | int | float | bool] = {PROPERTY: head.provenance_text}
+def provenance_properties(text: str) -> dict[str, str | int | float | bool]:
+    """A head's custom properties: all of head.json as ``text``, and what a person asks first as values of their own."""
+    properties: dict[str, str | int | float | bool] = {PROPERTY: text}
+    provenance = json.loads(text)
     for path in SHOWN:
-        value: Any = head.provenance
+        value: Any = provenance
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str | bool | int | float):
             properties["_".join([PROPERTY, *path])] = value
     return properties
+
+
+def _if_there(file: Path) -> Path | None:
+    return file if file.is_file() else None
 
 
 def _read_arrays(npz: Path) -> dict[str, np.ndarray]:

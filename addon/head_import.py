@@ -4,28 +4,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Vector
 
 from . import strings
-from .head_folder import (
-    METRES_PER_UNIT,
-    HeadFolder,
-    HeadFolderError,
-    camera_rotation,
-    lens,
-    neck_base,
-    provenance_properties,
-    to_blender,
-)
+from .head_asset import mark_asset
+from .head_camera import look_as_the_photo, make_backdrop, make_camera, place_camera, show_photo
+from .head_folder import METRES_PER_UNIT, PROPERTY, SHOWN, HeadFolder, neck_base, provenance_properties, to_blender
+from .head_material import ALBEDO, load_picture, make_material
 
-ROUGHNESS = 0.5  # skin under soft light
-SENSOR = 36.0  # mm, Blender's default
-CAMERA_DISPLAY = 0.05  # metres; Blender's own 1 m would hide the head in the camera's wires
+__all__ = ["NewData", "import_head", "look_as_the_photo", "make_mesh", "obstacle", "units", "write_provenance"]
+
 UV_MAP = "UVMap"
 
 
@@ -48,58 +40,97 @@ class NewData:
             bpy.data.batch_remove(self._blocks)
 
 
+def obstacle(scene: bpy.types.Scene) -> str | None:
+    """Why no head can come into ``scene`` now, as one sentence; None when nothing is in the way."""
+    if not scene.is_editable:
+        return strings.SCENE_LINKED.format(scene=scene.name)
+    if bpy.app.is_job_running("RENDER"):  # changing what is being rendered can end Blender
+        return strings.RENDER_RUNS
+    return None
+
+
 def import_head(
-    scene: bpy.types.Scene, head: HeadFolder, place: Vector | None = None, with_camera: bool = True
+    scene: bpy.types.Scene,
+    head: HeadFolder,
+    place: Vector | None = None,
+    with_camera: bool = True,
+    backdrop: bool = False,
+    as_asset: bool = False,
 ) -> tuple[bpy.types.Object, bpy.types.Object | None]:
     """Build ``head`` in a collection of its own under the scene's: the base of its neck at ``place``, facing -Y.
 
     Returns the head and its camera (None if not asked for). Selects nothing and changes nothing that was there.
 
+    Args:
+        scene: where it goes.
+        head: what is built.
+        place: in the scene's coordinates; None for the origin.
+        with_camera: also the photo's camera, as a child of the head, with the photo behind it if the folder holds it.
+        backdrop: also a plane with the photo that renders through that camera show behind the head.
+        as_asset: mark the head as an asset.
+
     Raises:
-        HeadFolderError: the albedo is not a picture; nothing is left behind.
+        HeadFolderError: a picture is damaged; nothing is left behind.
     """
-    place = Vector((0, 0, 0)) if place is None else place
-    scale = METRES_PER_UNIT / _metres_per_blender_unit(scene)
+    scale = units(scene)
     origin = neck_base(head.vertices)
     with NewData() as new:
-        image = new.keep(_load_albedo(head))
-        material = new.keep(_make_material(head.name, image))
-        mesh = new.keep(_make_mesh(head, to_blender(head.vertices, origin, scale)))
+        image = new.keep(load_picture(head.albedo, strings.ALBEDO_NAME.format(name=head.name)))
+        material = new.keep(make_material(head.name, image))
+        mesh = new.keep(make_mesh(head, to_blender(head.vertices, origin, scale), image))
         mesh.materials.append(material)
         collection = new.keep(bpy.data.collections.new(head.name))
         obj = new.keep(bpy.data.objects.new(head.name, mesh))
-        obj.location = place
+        obj.location = Vector((0, 0, 0)) if place is None else place
         collection.objects.link(obj)
-        for key, value in provenance_properties(head).items():
-            obj[key] = value
-        camera = None
-        if with_camera:
-            position = to_blender(head.cam2world[None, :3, 3], origin, scale)[0]
-            camera = new.keep(_make_camera(scene, head, scale))
-            new.keep(camera.data)
-            rotation = Matrix(camera_rotation(head.cam2world).tolist())
-            camera.rotation_euler = rotation.to_euler("XYZ")
-            camera.location = place + Vector(position)
-            collection.objects.link(camera)
+        write_provenance(obj, head.provenance_text)
+        camera = add_camera(new, scene, head, obj, collection, backdrop) if with_camera else None
+        if as_asset:
+            mark_asset(obj, head)
         scene.collection.children.link(collection)
     return obj, camera
 
 
-def look_as_the_photo(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
-    """Make ``camera`` the scene's and the render square: the photo's crop is square. The longer side stays."""
-    scene.camera = camera
-    render = scene.render
-    render.resolution_x = render.resolution_y = max(render.resolution_x, render.resolution_y)
-    render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+def add_camera(
+    new: NewData,
+    scene: bpy.types.Scene,
+    head: HeadFolder,
+    obj: bpy.types.Object,
+    collection: bpy.types.Collection,
+    backdrop: bool,
+) -> bpy.types.Object:
+    """The photo's camera for the head ``obj``, in ``collection``, with the photo behind it if the folder holds it."""
+    camera = new.keep(make_camera(obj.name))
+    new.keep(camera.data)
+    camera.parent = obj
+    place_camera(camera, scene, head, neck_base(head.vertices), units(scene))
+    collection.objects.link(camera)
+    if head.photo is not None:
+        photo = new.keep(load_picture(head.photo, strings.PHOTO_NAME.format(name=obj.name)))
+        show_photo(camera, photo)
+        if backdrop:
+            plane, made = make_backdrop(obj.name, camera, photo)
+            for block in made:
+                new.keep(block)
+            collection.objects.link(plane)
+    return camera
 
 
-def _metres_per_blender_unit(scene: bpy.types.Scene) -> float:
-    units = scene.unit_settings
-    return 1.0 if units.system == "NONE" else units.scale_length
+def units(scene: bpy.types.Scene) -> float:
+    """Blender units of ``scene`` for one unit of a head's world, so that the head has its real size."""
+    settings = scene.unit_settings
+    return METRES_PER_UNIT / (1.0 if settings.system == "NONE" else settings.scale_length)
 
 
-def _make_mesh(head: HeadFolder, points: np.ndarray) -> bpy.types.Mesh:
-    """Welded smooth triangles; a vertex on a UV seam stays one vertex, for the UVs belong to the corners."""
+def make_mesh(head: HeadFolder, points: np.ndarray, albedo: bpy.types.Image, uv_map: str = UV_MAP) -> bpy.types.Mesh:
+    """Welded smooth triangles; a vertex on a UV seam stays one vertex, for the UVs belong to the corners.
+
+    Args:
+        head: faces and UVs.
+        points: (V, 3), where its vertices stand.
+        albedo: the picture that the UVs belong to; the mesh remembers it.
+        uv_map: name of the UV map.
+    """
     corners = 3 * len(head.faces)
     mesh = bpy.data.meshes.new(head.name)
     mesh.vertices.add(len(points))
@@ -108,56 +139,19 @@ def _make_mesh(head: HeadFolder, points: np.ndarray) -> bpy.types.Mesh:
     mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(head.faces, np.int32).ravel())
     mesh.polygons.add(len(head.faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, corners, 3, dtype=np.int32))
-    uvs = mesh.uv_layers.new(name=UV_MAP, do_init=False)
+    uvs = mesh.uv_layers.new(name=uv_map, do_init=False)
     uvs.uv.foreach_set("vector", np.ascontiguousarray(head.corner_uvs, np.float32).ravel())
     mesh.update(calc_edges=True)
+    mesh[PROPERTY] = head.provenance_text
+    mesh[ALBEDO] = albedo
     return mesh
 
 
-def _load_albedo(head: HeadFolder) -> bpy.types.Image:
-    """The albedo, packed: the .blend needs the head folder no more."""
-    image = bpy.data.images.load(os.fspath(head.albedo), check_existing=False)
-    if 0 in image.size:  # asking for the size makes Blender read the file
-        bpy.data.images.remove(image)
-        raise HeadFolderError(strings.FILE_DAMAGED.format(file=head.albedo, reason=strings.NOT_A_PICTURE))
-    image.name = strings.ALBEDO_NAME.format(name=head.name)
-    image.colorspace_settings.name = "sRGB"
-    image.pack()
-    return image
-
-
-def _make_material(name: str, image: bpy.types.Image) -> bpy.types.Material:
-    material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    shader = tree.nodes.new("ShaderNodeBsdfPrincipled")
-    texture = tree.nodes.new("ShaderNodeTexImage")
-    for node, column in ((texture, -600), (shader, -300), (output, 0)):
-        node.location = (column, 0)
-        node.select = node is texture
-    shader.inputs["Roughness"].default_value = ROUGHNESS
-    shader.inputs["Metallic"].default_value = 0.0
-    texture.image = image
-    tree.nodes.active = texture  # texture paint paints on the active image node
-    tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
-    tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
-    return material
-
-
-def _make_camera(scene: bpy.types.Scene, head: HeadFolder, scale: float) -> bpy.types.Object:
-    """A camera with the photo's lens, its sensor fitted to the render's shorter side: all of the photo is in view."""
-    name = strings.CAMERA_NAME.format(name=head.name)
-    pinhole = lens(head.intrinsics)
-    render = scene.render
-    wide = render.resolution_x * render.pixel_aspect_x >= render.resolution_y * render.pixel_aspect_y
-    distance = float(np.linalg.norm(head.cam2world[:3, 3])) * scale
-    data = bpy.data.cameras.new(name)
-    data.sensor_width = data.sensor_height = SENSOR
-    data.sensor_fit = "VERTICAL" if wide else "HORIZONTAL"
-    data.lens = pinhole.focal * SENSOR
-    data.shift_x, data.shift_y = pinhole.shift_x, pinhole.shift_y
-    data.clip_start, data.clip_end = distance / 100, distance * 100
-    data.display_size = CAMERA_DISPLAY * scale / METRES_PER_UNIT
-    return bpy.data.objects.new(name, data)
+def write_provenance(obj: bpy.types.Object, text: str) -> None:
+    """Make ``text`` (a head.json) the provenance that ``obj`` carries, in place of what it carried before."""
+    wanted = provenance_properties(text)
+    known = {"_".join([PROPERTY, *path]) for path in SHOWN}
+    for key in known & set(obj.keys()) - set(wanted):
+        del obj[key]
+    for key, value in wanted.items():
+        obj[key] = value

@@ -1,17 +1,22 @@
-"""The operators that bring a head into the scene: they gather, call and report; the work is in ``head_import``."""
+"""The operators of heads in the scene: import, rebuild, version, turntable. They gather, call and report."""
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false, reportInvalidTypeForm=false
 # (the bpy package carries no types, and Blender reads an operator's properties from its annotations)
 
 from __future__ import annotations
 
+from math import pi
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
+from mathutils import Vector
 
 from . import strings
-from .head_folder import HeadFolderError, read_head_folder
-from .head_import import import_head, look_as_the_photo
+from .head_folder import HeadFolder, HeadFolderError, read_head_folder
+from .head_import import import_head, look_as_the_photo, obstacle
+from .head_versions import check_changeable, find_head, is_head, rebuild_head, restore_version, versions
+from .head_view import frame_in_view
+from .turntable import add_turntable
 
 
 class ImportHead(bpy.types.Operator):
@@ -30,14 +35,23 @@ class ImportHead(bpy.types.Operator):
         items=(
             ("CURSOR", strings.PLACE_CURSOR, strings.PLACE_CURSOR_DESCRIPTION),
             ("WORLD", strings.PLACE_WORLD, strings.PLACE_WORLD_DESCRIPTION),
+            ("GIVEN", strings.PLACE_GIVEN, strings.PLACE_GIVEN_DESCRIPTION),
         ),
         default="CURSOR",
     )
+    location: FloatVectorProperty(
+        name=strings.LOCATION, description=strings.LOCATION_DESCRIPTION, subtype="TRANSLATION", unit="LENGTH"
+    )
     with_camera: BoolProperty(name=strings.CAMERA, description=strings.CAMERA_DESCRIPTION, default=True)
     photo_view: BoolProperty(name=strings.PHOTO_VIEW, description=strings.PHOTO_VIEW_DESCRIPTION, default=False)
+    frame_view: BoolProperty(name=strings.FRAME_VIEW, description=strings.FRAME_VIEW_DESCRIPTION, default=False)
+    as_asset: BoolProperty(name=strings.AS_ASSET, description=strings.AS_ASSET_DESCRIPTION, default=True)
+    replace: StringProperty(name=strings.REPLACE, description=strings.REPLACE_DESCRIPTION)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the folder."""
+        """Ask for the folder. A person who asks for a head wants to see it; a script may not."""
+        if not self.properties.is_property_set("frame_view"):
+            self.frame_view = True
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -45,11 +59,18 @@ class ImportHead(bpy.types.Operator):
         """The options, without the folder that the file browser shows already."""
         layout = self.layout
         layout.use_property_split = True
-        layout.prop(self, "place")
+        layout.prop_search(self, "replace", bpy.data, "objects")
+        column = layout.column()
+        column.enabled = not self.replace
+        column.prop(self, "place")
+        if self.place == "GIVEN":
+            column.prop(self, "location")
+        column.prop(self, "as_asset")
         layout.prop(self, "with_camera")
         row = layout.row()
         row.enabled = self.with_camera
         row.prop(self, "photo_view")
+        layout.prop(self, "frame_view")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import, or say why not and leave the scene as it is."""
@@ -57,34 +78,157 @@ class ImportHead(bpy.types.Operator):
             self.report({"ERROR"}, strings.CHOOSE_FOLDER)
             return {"CANCELLED"}
         try:
+            why_not = obstacle(context.scene)
+            if why_not is not None:
+                raise HeadFolderError(why_not)  # noqa: TRY301  one way to refuse
             head = read_head_folder(Path(bpy.path.abspath(self.directory)))
-            _leave_mode(context)
-            place = context.scene.cursor.location.copy() if self.place == "CURSOR" else None
-            obj, camera = import_head(context.scene, head, place, self.with_camera)
+            obj, camera, warnings = self._rebuild(context, head) if self.replace else self._add(context, head)
         except HeadFolderError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        for selected in context.selected_objects:
-            selected.select_set(False)
-        obj.select_set(True)
-        context.view_layer.objects.active = obj
-        if camera is not None and self.photo_view:
+        if camera is not None and self.with_camera and self.photo_view:
             look_as_the_photo(context.scene, camera)
+        if self.frame_view:
+            frame_in_view(context, obj)
+        for warning in warnings:
+            self.report({"WARNING"}, warning)
         counts = {"vertices": len(head.vertices), "faces": len(head.faces)}
         self.report({"INFO"}, strings.IMPORTED.format(name=obj.name, **counts))
         return {"FINISHED"}
 
+    def _add(
+        self, context: bpy.types.Context, head: HeadFolder
+    ) -> tuple[bpy.types.Object, bpy.types.Object | None, list[str]]:
+        _leave_mode(context)
+        places = {
+            "CURSOR": context.scene.cursor.location.copy(),
+            "WORLD": Vector((0, 0, 0)),
+            "GIVEN": Vector(self.location),
+        }
+        obj, camera = import_head(
+            context.scene, head, places[self.place], self.with_camera, self.photo_view, self.as_asset
+        )
+        for selected in context.selected_objects:
+            selected.select_set(False)
+        obj.select_set(True)
+        context.view_layer.objects.active = obj
+        return obj, camera, []
+
+    def _rebuild(
+        self, context: bpy.types.Context, head: HeadFolder
+    ) -> tuple[bpy.types.Object, bpy.types.Object | None, list[str]]:
+        obj = find_head(self.replace)
+        if obj.mode != "OBJECT":
+            _leave_mode(context)
+        check_changeable(obj)
+        camera, warnings = rebuild_head(context.scene, obj, head, self.with_camera, self.photo_view)
+        return obj, camera, warnings
+
+
+class RestoreVersion(bpy.types.Operator):
+    """Back to an older mesh of the active head."""
+
+    bl_idname = "headstitch.restore_version"
+    bl_label = strings.RESTORE_LABEL
+    bl_description = strings.RESTORE_DESCRIPTION
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    version: StringProperty(name=strings.RESTORE_VERSION, description=strings.RESTORE_VERSION_DESCRIPTION)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A head with another version is active."""
+        if not is_head(context.active_object):
+            cls.poll_message_set(strings.NO_HEAD_ACTIVE)
+            return False
+        if not versions(context.active_object):
+            cls.poll_message_set(strings.NO_VERSIONS)
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Exchange the meshes, or say why not."""
+        obj = context.active_object
+        kept = versions(obj)
+        mesh = next((mesh for mesh in kept if mesh.name == self.version), None) if self.version else kept[-1]
+        try:
+            if mesh is None:
+                raise HeadFolderError(strings.NO_SUCH_VERSION.format(version=self.version, name=obj.name))  # noqa: TRY301
+            _leave_mode(context)
+            check_changeable(obj)
+            warnings = restore_version(obj, mesh)
+        except HeadFolderError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for warning in warnings:
+            self.report({"WARNING"}, warning)
+        self.report({"INFO"}, strings.RESTORED.format(name=obj.name, version=obj.data.name))
+        return {"FINISHED"}
+
+
+class Turntable(bpy.types.Operator):
+    """A camera that goes around the active head."""
+
+    bl_idname = "headstitch.turntable"
+    bl_label = strings.TURNTABLE_LABEL
+    bl_description = strings.TURNTABLE_DESCRIPTION
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    frames: IntProperty(
+        name=strings.TURNTABLE_FRAMES,
+        description=strings.TURNTABLE_FRAMES_DESCRIPTION,
+        default=120,
+        min=2,
+        soft_max=1000,
+        max=100_000,
+    )
+    pitch: FloatProperty(
+        name=strings.TURNTABLE_PITCH,
+        description=strings.TURNTABLE_PITCH_DESCRIPTION,
+        default=0.0,
+        min=-pi / 3,
+        max=pi / 3,
+        subtype="ANGLE",
+    )
+    set_scene: BoolProperty(
+        name=strings.TURNTABLE_SET_SCENE, description=strings.TURNTABLE_SET_SCENE_DESCRIPTION, default=True
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A head is active."""
+        if not is_head(context.active_object):
+            cls.poll_message_set(strings.NO_HEAD_ACTIVE)
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add the rig, or say why not."""
+        why_not = obstacle(context.scene)
+        if why_not is not None:
+            self.report({"ERROR"}, why_not)
+            return {"CANCELLED"}
+        obj = context.active_object
+        rig, _ = add_turntable(context, obj, self.frames, self.pitch, self.set_scene)
+        self.report({"INFO"}, strings.TURNTABLE_ADDED.format(name=rig.name, frames=self.frames))
+        return {"FINISHED"}
+
+
+CLASSES = (ImportHead, RestoreVersion, Turntable)
+
 
 def register() -> None:
     """Called by the add-on's ``register``."""
-    bpy.utils.register_class(ImportHead)
+    for kind in CLASSES:
+        bpy.utils.register_class(kind)
     bpy.types.TOPBAR_MT_file_import.append(_draw_import_entry)
 
 
 def unregister() -> None:
     """Called by the add-on's ``unregister``."""
     bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entry)
-    bpy.utils.unregister_class(ImportHead)
+    for kind in reversed(CLASSES):
+        bpy.utils.unregister_class(kind)
 
 
 def _draw_import_entry(self: bpy.types.Menu, context: bpy.types.Context) -> None:

@@ -23,7 +23,9 @@ def registered(bpy):
 
 
 def test_the_menu_entry_and_the_operator_are_there(bpy):
-    assert registered(bpy) == (["ImportHead", "_draw_import_entry"], ["IMPORT_SCENE_OT_headstitch_head"])
+    ours, names = registered(bpy)
+    assert {"ImportHead", "RestoreVersion", "Turntable", "_draw_import_entry"} <= set(ours)
+    assert {"IMPORT_SCENE_OT_headstitch_head", "HEADSTITCH_OT_restore_version", "HEADSTITCH_OT_turntable"} <= set(names)
     assert bpy.ops.import_scene.headstitch_head.poll()
     assert bpy.ops.import_scene.headstitch_head.get_rna_type().name == "Import Headstitch Head"
 

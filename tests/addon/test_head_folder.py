@@ -196,7 +196,7 @@ def test_a_head_that_the_backend_saved_is_read_the_same(arrays, camera, pixels, 
     for key, array in arrays.items():
         np.testing.assert_array_equal(getattr(head, key), array)
     assert head_folder.METRES_PER_UNIT == METRES_PER_UNIT
-    shown = provenance_properties(head)
+    shown = provenance_properties(head.provenance_text)
     assert shown["headstitch_photo_sha256"] == "cd" * 32
     assert shown["headstitch_photo_name"] == "ada.jpg"
     assert shown["headstitch_model_name"] == "template"

@@ -94,9 +94,10 @@ def test_real_size_holds_in_a_scene_measured_in_centimetres(bpy, write_head, arr
     points = read(mesh.vertices, "co", (len(mesh.vertices), 3))
     np.testing.assert_allclose(points, 100 * expected_points(arrays["vertices"], neck), atol=1e-4)
     assert bpy.context.active_object.scale[:] == (1, 1, 1)
+    bpy.context.view_layer.update()
     eye = bpy.data.objects["ada Camera"]
     wanted = 100 * expected_points(camera.position[None], neck)[0] + CURSOR
-    np.testing.assert_allclose(eye.location, wanted, rtol=1e-5)
+    np.testing.assert_allclose(eye.matrix_world.translation, wanted, rtol=1e-5)
     assert eye.data.clip_start < np.linalg.norm(wanted) < eye.data.clip_end
 
 
@@ -316,7 +317,7 @@ def test_no_folder_at_all_is_refused(bpy):
 def test_a_failure_half_way_takes_what_was_made_away_again(bpy, write_head, monkeypatch):
     import importlib
 
-    logic = importlib.import_module("bl_ext.user_default.headstitch.addon.head_import")
+    logic = importlib.import_module("bl_ext.user_default.headstitch.addon.head_camera")
 
     def fail(intrinsics):
         raise MemoryError("no memory for the camera")
