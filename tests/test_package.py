@@ -27,7 +27,7 @@ HEAVY = {"cv2", "mcubes", "mediapipe", "numpy", "open3d", "PIL", "scipy", "torch
 FLOORS = (
     {"errors"},
     {"options", "progress", "camera", "geometry", "protocol", "stop"},
-    {"system", "terminal", "rendering"},
+    {"disk", "system", "terminal", "rendering"},
     {"field"},
     {"portrait"},
     {"template", "networks"},
@@ -45,7 +45,7 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
     *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
-    *("models_cli", "results.folder", "results.page", "results.report"),
+    *("models_cli", "disk", "results.folder", "results.page", "results.report"),
 )
 
 

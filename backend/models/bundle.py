@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ... import __version__
+from ..disk import sync, write_synced
 from ..errors import ModelError
 from ..networks.config import EncoderConfig, GeneratorConfig
 from ..networks.encoder import Encoder
@@ -246,9 +247,7 @@ def write_bundle(
             "files": {file: {"sha256": sha256, "bytes": size} for file, (sha256, size) in files.items()},
             "sha256": _sha256_of_model(config, configs, files),
         }
-        path = partial / disk.RECORD
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", "utf-8")
-        disk.sync(path)
+        write_synced(partial / disk.RECORD, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
     return load_bundle(folder)
 
 
@@ -345,7 +344,7 @@ def _save(
                 "a folder on another disk."
             ) from error
         raise ModelError(f"{path} cannot be written ({error}); choose another place.") from error
-    disk.sync(path)
+    sync(path)
 
 
 @contextmanager

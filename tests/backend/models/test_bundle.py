@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from headstitch.backend.disk import STALE
 from headstitch.backend.errors import ModelError
 from headstitch.backend.models import bundle as module
 from headstitch.backend.models import disk, shelf
@@ -315,7 +316,7 @@ def test_an_older_model_comes_back_after_a_kill_between_two_renames(copied):
     assert [model.name for model in shelf.list_models()] == ["tiny"]
     assert load_bundle("tiny").name == "tiny"
     assert names(copied.parent) == [".tiny.partial-0011aabb", "tiny"]  # somebody may still write there
-    old = time.time() - 2 * disk.STALE
+    old = time.time() - 2 * STALE
     for path in (partial / "generator.safetensors", partial):
         os.utime(path, (old, old))
     shelf.list_models()

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from headstitch.backend import disk
 from headstitch.backend.errors import ResultsError
-from headstitch.backend.results import folder as folders
 from headstitch.backend.results.folder import HEAD_FILES, check_writable, is_head, recover, write_file, write_folder
 
 OLD = {name: b"old " + name.encode() for name in HEAD_FILES} | {"head.json": b'{"product": "headstitch", "is": "old"}'}
@@ -33,6 +33,12 @@ def content(folder):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def age(folder):
+    """As if nobody had written there for twice as long as a writer may rest."""
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (time.time() - 2 * disk.STALE,) * 2)
 
 
 class Trap:
@@ -224,7 +230,7 @@ def test_head_survives_a_disk_that_refuses_everything_from_some_moment_on(tmp_pa
     target = write_folder(tmp_path / "head", OLD)
     for raised in at_every_step(monkeypatch, OSError(errno.EIO, "gone"), lambda: write_folder(target, NEW), once=False):
         for left in tmp_path.glob(".head.partial-*"):
-            os.utime(left, (0, 0))
+            age(left)
         recover(target)
         assert content(target) in ([OLD, NEW] if raised else [NEW])
         assert names(tmp_path) == ["head"]
@@ -310,15 +316,16 @@ def test_limit_on_the_size_of_files_is_told_and_leaves_nothing(tmp_path):
 
 
 def test_leftovers_are_removed_only_when_old_and_ours(tmp_path):
-    fresh, stale, strange = (tmp_path / f".head.partial-{name}" for name in ("1", "2", "3"))
-    for place in (fresh, stale, strange):
+    fresh, stale, strange, slow = (tmp_path / f".head.partial-{name}" for name in ("1", "2", "3", "4"))
+    for place in (fresh, stale, strange, slow):
         place.mkdir()
         (place / "head.glb").write_bytes(b"")
     (strange / "diary.txt").write_text("mine")
-    for place in (stale, strange):
-        os.utime(place, (time.time() - 2 * folders.STALE,) * 2)
+    for place in (stale, strange, slow):
+        age(place)
+    os.utime(slow / "head.glb")  # a large file is still being written
     recover(tmp_path / "head")
-    assert names(tmp_path) == [".head.partial-1", ".head.partial-3"]
+    assert names(tmp_path) == [".head.partial-1", ".head.partial-3", ".head.partial-4"]
 
 
 def test_recovery_minds_only_its_own_name(tmp_path):

@@ -11,7 +11,6 @@ from headstitch.backend.errors import ResultsError
 from headstitch.backend.meshing.mesh import SurfaceReport
 from headstitch.backend.options import Options
 from headstitch.backend.portrait.portrait import Crop, Portrait
-from headstitch.backend.results import folder as folders
 from headstitch.backend.results.folder import HEAD_FILES
 from headstitch.backend.results.head import Head, changed_files
 from headstitch.backend.results.record import make_record
@@ -273,7 +272,7 @@ def test_full_disk_at_every_file_leaves_nothing(tmp_path, head, monkeypatch):
             real(handle)
 
         with monkeypatch.context() as patch:
-            patch.setattr(folders.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
             with pytest.raises(ResultsError, match="disk is full"):
                 head.save(tmp_path / "head")
         assert list(tmp_path.iterdir()) == []
