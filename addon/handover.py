@@ -1,0 +1,66 @@
+"""From a finished head on the disk to the open file: the import's operator, in the right window, as one undo step."""
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+# (the bpy package carries no types)
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from . import strings
+from .session import HandOverError, NotNow, Task
+
+# While one of these runs in a window, the mode must not be left under it.
+OCCUPIED = ("TRANSFORM_OT_", "MESH_OT_", "CURVE_OT_", "SCULPT_OT_", "PAINT_OT_", "GPENCIL_OT_", "GREASE_PENCIL_OT_")
+
+
+def hand_over(task: Task) -> str:
+    """Import the head of ``task`` and return the name of its object.
+
+    Raises:
+        NotNow: something is under way that must end first.
+        HandOverError: the import refused, or the file does not take it; the scene is as it was.
+    """
+    for job, wait in (("RENDER", strings.WAIT_RENDER), ("OBJECT_BAKE", strings.WAIT_BAKE)):
+        if bpy.app.is_job_running(job):
+            raise NotNow(wait)
+    window = _window(task.placement.scene)
+    if any(modal.bl_idname.startswith(OCCUPIED) for modal in getattr(window, "modal_operators", ())):
+        raise NotNow(strings.WAIT_TOOL)
+    override: dict[str, Any] = {} if window is None else {"window": window}
+    with bpy.context.temp_override(**override):
+        try:
+            done = bpy.ops.import_scene.headstitch_head(
+                "EXEC_DEFAULT",
+                True,  # one undo step
+                directory=str(task.out),
+                place="GIVEN",
+                location=task.placement.location,
+                with_camera=task.placement.with_camera,
+                photo_view=task.placement.photo_view,
+            )
+        except RuntimeError as error:
+            raise HandOverError(plain(error)) from error
+        head = bpy.context.view_layer.objects.active
+    if "FINISHED" not in done or head is None:
+        raise HandOverError(strings.NO_REASON)
+    return head.name
+
+
+def plain(error: RuntimeError) -> str:
+    """What an operator reported, out of the exception that Blender makes of it; of a traceback its last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return strings.NO_REASON
+    line = lines[-1] if any(line.startswith("Traceback") or "Traceback (" in line for line in lines) else lines[0]
+    return line.removeprefix("Error: ").rstrip(".")
+
+
+def _window(scene: str) -> bpy.types.Window | None:
+    """The window that shows the scene, else the one in use, else any; None where Blender has none."""
+    windows = list(bpy.context.window_manager.windows)
+    for window in windows:
+        if window.scene.name == scene:
+            return window
+    return bpy.context.window or (windows[0] if windows else None)

@@ -1,0 +1,123 @@
+"""Pictures in the panel, read by Blender in the background; and the photo that an Image Editor shows, as a file."""
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+# (the bpy package carries no types)
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import bpy
+import bpy.utils.previews
+
+from . import strings
+from .session import FORBIDDEN, TaskError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # what the backend reads
+FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}  # Blender's names for them
+MOST = 40  # pictures that are kept
+
+_previews: Any = None
+_numbers = itertools.count()
+_folder: tempfile.TemporaryDirectory[str] | None = None
+
+
+def want(path: str) -> int:
+    """The icon of a picture's file, 0 where there is none. Blender reads the file when it is drawn, in a thread."""
+    if _previews is None or not path:
+        return 0
+    if path not in _previews:
+        while len(_previews) >= MOST:
+            del _previews[next(iter(_previews))]
+        _previews.load(path, path, "IMAGE")
+    return _previews[path].icon_id
+
+
+def forget(path: str) -> None:
+    """Read a file anew the next time."""
+    if _previews is not None and path in _previews:
+        del _previews[path]
+
+
+def shown_image() -> bpy.types.Image | None:
+    """The image of the first Image Editor that shows one."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "IMAGE_EDITOR" and area.spaces.active.image is not None:
+                return area.spaces.active.image
+    return None
+
+
+def file_of(image: bpy.types.Image) -> Path:
+    """A file with what ``image`` shows: its own where it is one that the backend reads, else one for the time being.
+
+    Raises:
+        TaskError: it has no pixels, or they cannot be written.
+    """
+    path = Path(bpy.path.abspath(image.filepath, library=image.library)) if image.filepath else Path()
+    if image.source == "FILE" and not image.packed_file and not image.is_dirty and path.suffix.lower() in SUFFIXES:
+        return path
+    # A file with the image's name, as the head is called by it.
+    name = FORBIDDEN.sub("_", Path(image.name).stem).strip(". ") or "image"
+    target = _temporary_folder() / f"{next(_numbers)}" / name
+    try:
+        target.parent.mkdir()
+        if image.packed_file and not image.is_dirty and image.file_format in FORMATS:
+            target = target.with_name(name + FORMATS[image.file_format])
+            target.write_bytes(image.packed_file.data)
+            return target
+        target = target.with_name(name + ".png")
+        _save(image, target)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().removeprefix("Error: ").rstrip(".")
+        raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=reason)) from error
+    if not target.is_file():
+        raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=strings.NO_PIXELS))
+    return target
+
+
+def _save(image: bpy.types.Image, target: Path) -> None:
+    """As PNG, leaving the image as it is."""
+    if image.type in ("RENDER_RESULT", "COMPOSITING"):  # with the colours of the view
+        settings = bpy.context.scene.render.image_settings
+        before = settings.file_format
+        settings.file_format = "PNG"
+        try:
+            image.save_render(str(target))
+        finally:
+            settings.file_format = before
+        return
+    if not image.has_data and 0 in image.size:
+        raise RuntimeError(strings.NO_PIXELS)
+    before = image.file_format
+    image.file_format = "PNG"
+    try:
+        image.save(filepath=str(target), save_copy=True)
+    finally:
+        image.file_format = before
+
+
+def _temporary_folder() -> Path:
+    global _folder
+    if _folder is None:
+        _folder = tempfile.TemporaryDirectory(prefix="headstitch-", dir=bpy.app.tempdir or None)
+    return Path(_folder.name)
+
+
+def register() -> None:
+    """Called by the add-on's ``register``."""
+    global _previews
+    _previews = bpy.utils.previews.new()
+
+
+def unregister() -> None:
+    """Called by the add-on's ``unregister``."""
+    global _previews, _folder
+    if _previews is not None:
+        bpy.utils.previews.remove(_previews)
+        _previews = None
+    if _folder is not None:
+        _folder.cleanup()
+        _folder = None

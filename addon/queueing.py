@@ -1,0 +1,76 @@
+"""From what was chosen to tasks: which photos, which options, where each head shall stand."""
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+# (the bpy package carries no types)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from . import heartbeat, pictures, properties, strings
+from .session import Placement, Task, TaskError
+
+SPACING = 0.4  # metres between the heads of a grid
+
+
+def chosen_photo() -> Path:
+    """The photo that the panel names, or the image of an Image Editor as a file.
+
+    Raises:
+        TaskError: none is chosen, or it cannot be used.
+    """
+    if properties.values["source"] == "IMAGE":
+        image = pictures.shown_image()
+        if image is None:
+            raise TaskError(strings.NO_IMAGE)
+        return pictures.file_of(image)
+    if not properties.values["photo"]:
+        raise TaskError(strings.NO_PHOTO)
+    return Path(bpy.path.abspath(properties.values["photo"]))
+
+
+def add(
+    context: bpy.types.Context, photos: Sequence[Path], *, heads: Path | None = None, **changes: Any
+) -> tuple[list[Task], list[str]]:
+    """Queue photos with the panel's options; several stand in a grid.
+
+    Args:
+        context: of the operator.
+        photos: their files.
+        heads: where the heads are put, by default where the preferences say.
+        **changes: options that differ from the panel's.
+
+    Returns:
+        The tasks, and a sentence for each photo that could not be queued.
+    """
+    reason = heartbeat.not_ready()
+    if reason:
+        return [], [reason]
+    session = heartbeat.session()
+    tasks, refused = [], []
+    for photo, location in zip(photos, grid(context, len(photos)), strict=True):
+        placement = Placement(
+            context.scene.name, location, properties.values["with_camera"], properties.values["photo_view"]
+        )
+        try:
+            options = properties.options() | changes
+            tasks.append(session.add(photo, heads or heartbeat.heads_folder(), options, placement))
+        except TaskError as error:
+            refused.append(str(error))
+    if tasks and not bpy.app.background:
+        heartbeat.wake()
+    return tasks, refused
+
+
+def grid(context: bpy.types.Context, count: int) -> list[tuple[float, float, float]]:
+    """Where ``count`` heads stand, in Blender units: rows from left to right, the first at the chosen place."""
+    scene = context.scene
+    x, y, z = scene.cursor.location if properties.values["place"] == "CURSOR" else (0.0, 0.0, 0.0)
+    units = scene.unit_settings
+    step = SPACING / (1.0 if units.system == "NONE" else units.scale_length)
+    columns = max(1, math.ceil(math.sqrt(count)))
+    return [(x + step * (number % columns), y + step * (number // columns), z) for number in range(count)]
