@@ -32,7 +32,7 @@ from .results.pictures import preview, sheet
 from .results.quality import measure
 from .results.record import make_record
 from .results.views import Viewer
-from .system import check_memory, choose_device, plain_errors
+from .system import check_memory, choose_device, plain_errors, repeatable
 from .template.make import LICENCE, make_template, template_sha256
 
 Show = Callable[[np.ndarray, str], None]
@@ -69,6 +69,7 @@ class Source:
 
 @torch.inference_mode()
 @plain_errors()
+@repeatable()
 def reconstruct(
     photo: str | Path | np.ndarray,
     out: str | Path | None = None,

@@ -20,7 +20,7 @@ from .reconstruct import Show, Source, disk_needed, keep, make_head, memory_need
 from .results.folder import check_writable
 from .results.head import Head, Origin
 from .results.record import recorded_options, remake_record
-from .system import check_memory, choose_device, plain_errors
+from .system import check_memory, choose_device, plain_errors, repeatable
 from .template.make import LICENCE, remake_template, template_sha256
 
 # Stages with the seconds that they take on two cores, for the progress bar.
@@ -31,6 +31,7 @@ _OF_PICTURES = ("crop", "background")  # of the inversion's options, those that 
 
 @torch.inference_mode()
 @plain_errors()
+@repeatable()
 def remesh(
     head: str | Path,
     out: str | Path | None = None,

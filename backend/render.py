@@ -18,7 +18,7 @@ from .results.head import Head, Origin
 from .results.pictures import encode_png, write_turntable
 from .results.record import recorded_options
 from .results.views import Viewer, orbit
-from .system import check_memory, choose_device
+from .system import check_memory, choose_device, repeatable
 
 Draw = Callable[[float, float], np.ndarray]
 """Yaw and pitch in radians to a picture (size, size, 3) uint8 sRGB."""
@@ -108,6 +108,7 @@ def _of_field(path: Path, size: int, model: str | None, device: str) -> Draw:
     where = choose_device(device)
     show = latent.viewer(bundle.generator(where), recorded_options(head.record).inversion, where)
 
+    @repeatable()
     def draw(yaw: float, pitch: float) -> np.ndarray:
         with torch.inference_mode():
             picture = show(Camera.from_angles(yaw, pitch))

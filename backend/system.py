@@ -1,11 +1,12 @@
 """What this machine offers: its device, its free memory, its shared libraries. Stands beside options.
 
-Imports torch only inside ``choose_device``.
+Imports torch only where a device is asked for.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,34 @@ def choose_device(name: str = "auto") -> torch.device:
             hint = " (this PyTorch was built without CUDA; docs/install.md tells how to get the other build)"
         raise ResourceError(f"PyTorch finds {what} here{hint}; use --device auto or --device cpu.")
     return torch.device(name)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Make a CUDA GPU give the same bytes for the same numbers, and single precision where single precision is meant.
+
+    Convolutions in TF32 have 10 bits of mantissa, and an autotuned algorithm may be another one on the next run. The
+    settings are the process's, and come back afterwards. The CPU needs none of this.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; cuBLAS repeats itself only so
+    precision = torch.get_float32_matmul_precision()
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(True, warn_only=True)  # an op that cannot is better than no head
+        torch.utils.deterministic.fill_uninitialized_memory = False  # we read none, and filling takes time
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filling
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
+        torch.set_float32_matmul_precision(precision)
 
 
 def check_memory(needed: int, smaller: str = "--resolution or --texture-size") -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+import torch
 from headstitch.backend import system
 from headstitch.backend.errors import OptionError, ResourceError
+from headstitch.backend.system import repeatable
 
 MIB = 1 << 20
 
@@ -190,3 +193,40 @@ def test_an_unknown_missing_library_is_named_itself(monkeypatch):
 
 def test_this_machine_has_the_libraries():
     system.check_libraries()
+
+
+def gpu_settings():
+    cudnn = torch.backends.cudnn
+    return (
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+    )
+
+
+def test_on_cuda_a_job_repeats_itself_in_single_precision_and_leaves_the_settings_as_they_were(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = gpu_settings()
+    seen = []
+
+    @repeatable()
+    def job():
+        seen.append(gpu_settings())
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        job()
+    assert seen == [("highest", True, True, False, (True, False, True, False))]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert gpu_settings() == before
+    assert before[4][3]  # TF32 is what convolutions would have had
+
+
+def test_without_cuda_no_setting_is_touched(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = gpu_settings()
+    with repeatable():
+        assert gpu_settings() == before
