@@ -89,7 +89,7 @@ class TrigridField:
     """A tri-grid and its decoder as a HeadField. Its density is the decoder's raw one, any real number.
 
     Args:
-        trigrid: (3, 96, R, R); the field lives on its device.
+        trigrid: (3, 96, R, R), or its rows in single precision; the field lives on its device.
         decoder: the decoder's effective values.
         config: of the model that made the tri-grid.
         level: the raw density at the surface.
@@ -101,7 +101,7 @@ class TrigridField:
 
     def __init__(
         self,
-        trigrid: torch.Tensor,
+        trigrid: torch.Tensor | Rows,
         decoder: DecoderWeights,
         *,
         config: TrigridShape,
@@ -110,12 +110,13 @@ class TrigridField:
         color: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         self.level = level
-        self.device = trigrid.device
         half = config.box_warp / 2
         border = BORDER if crop == "same" else _OFFICIAL_BORDER * config.box_warp
         side, height = half - border, half if crop == "same" else half - border
         self.box = Box((-side, -height, -side), (side, height, side))
-        self._rows: Rows = to_rows(trigrid[None].float(), depth=config.trigrid_depth)
+        rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid[None].float(), depth=config.trigrid_depth)
+        self.device = rows.table.device
+        self._rows = rows
         self._decoder = decoder
         self._box_warp = config.box_warp
         self._color = color

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import OptionError, ResourceError
 
@@ -66,15 +66,16 @@ def repeatable() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; cuBLAS repeats itself only so
     precision = torch.get_float32_matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # its attribute is a property of the module, unknown to type checkers
+    filling = memory.fill_uninitialized_memory
     try:
         torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(True, warn_only=True)  # an op that cannot is better than no head
-        torch.utils.deterministic.fill_uninitialized_memory = False  # we read none, and filling takes time
+        memory.fill_uninitialized_memory = False  # we read none, and filling takes time
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        memory.fill_uninitialized_memory = filling
         torch.use_deterministic_algorithms(strict, warn_only=warn)
         torch.set_float32_matmul_precision(precision)
 

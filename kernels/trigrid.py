@@ -39,6 +39,10 @@ class Rows(NamedTuple):
     slices: int
     size: int
 
+    def float(self) -> Rows:
+        """In single precision, which look-ups work in."""
+        return self._replace(table=self.table.float())
+
     def one(self, number: int) -> Rows:
         """The rows of one tri-grid of the batch, a view."""
         count = len(self.table) // self.batch

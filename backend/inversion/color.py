@@ -17,7 +17,7 @@ import open3d as o3d
 import torch
 import torch.nn.functional as F
 
-from ...kernels.trigrid import sample_trigrid, to_rows
+from ...kernels.trigrid import Rows, sample_trigrid, to_rows
 from ..camera import Camera
 from ..field import TrigridField
 from ..geometry import as_tensor, make_scene
@@ -59,7 +59,7 @@ _POINTS_AT_ONCE = 1 << 17
 
 def make_painter(
     generator: Generator,
-    trigrid: torch.Tensor,
+    trigrid: torch.Tensor | Rows,
     w_plus: torch.Tensor,
     options: Inversion,
     device: torch.device,
@@ -77,13 +77,14 @@ def make_painter(
 
     Args:
         generator: of the model, on ``device``.
-        trigrid: (1, 3, F * slices, R, R), the head.
+        trigrid: (1, 3, F * slices, R, R), the head; or its rows, which are then on ``device``.
         w_plus: (1, num_ws, w_dim), whose last row colours.
         options: which background, and which part of the box the pictures show.
         device: where the tensors live, also the points that are asked about.
         views: yaw and pitch in degrees of the cameras.
     """
-    return _Painter(generator.to(device), trigrid.to(device), w_plus.to(device), options, views)
+    rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid.to(device), depth=generator.config.trigrid_depth)
+    return _Painter(generator.to(device), rows, w_plus.to(device), options, views)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +111,15 @@ class _Painter:
     def __init__(
         self,
         generator: Generator,
-        trigrid: torch.Tensor,
+        rows: Rows,
         w_plus: torch.Tensor,
         options: Inversion,
         views: Sequence[tuple[float, float]],
     ) -> None:
         self._generator = generator
-        self._rows = to_rows(trigrid, depth=generator.config.trigrid_depth)
+        self._rows = rows
         with torch.no_grad():
             self._decoder = generator.decoder_weights()
-        self._trigrid = trigrid
         self._w_plus = w_plus
         self._background: Background = COLORS[options.background]
         self._crop: Crop = options.crop
@@ -156,7 +156,7 @@ class _Painter:
     @cached_property
     def _views(self) -> tuple[_View, ...]:
         config = self._generator.config
-        field = TrigridField(self._trigrid[0], self._decoder, config=config, level=config.level)
+        field = TrigridField(self._rows, self._decoder, config=config, level=config.level)
         mesh = march(sample_lattice(field, _NODES), field.level, closed_neck=True)
         scene = make_scene(mesh.vertices, mesh.faces)
         return tuple(self._look(field, scene, *map(math.radians, angles)) for angles in self._angles)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...kernels.trigrid import to_rows
+from ...kernels.trigrid import Rows, to_rows
 from ..camera import Camera
 from ..errors import ModelError, ResultsError
 from ..field import TrigridField
@@ -134,14 +134,14 @@ class Latent:
             options: the crop, and the background of the pictures that give the colour.
             device: where the field's tensors live.
         """
-        trigrid = self.trigrid.float().to(device)
+        rows = self._rows(generator, device)
         return TrigridField(
-            trigrid,
+            rows,
             generator.decoder_weights(),
             config=generator.config,
             level=generator.config.level,
             crop=options.crop,
-            color=make_painter(generator, trigrid[None], self.w[None].to(device), options, device),
+            color=make_painter(generator, rows, self.w[None].to(device), options, device),
         )
 
     def viewer(self, generator: Generator, options: Inversion, device: torch.device) -> Callable[[Camera], np.ndarray]:
@@ -152,7 +152,7 @@ class Latent:
             options: crop and background.
             device: where the tensors live.
         """
-        rows = to_rows(self.trigrid.float().to(device)[None], depth=generator.config.trigrid_depth)
+        rows = self._rows(generator, device)
         w = self.w[None].to(device)
         behind = COLORS[options.background]
 
@@ -162,6 +162,10 @@ class Latent:
             return to_uint8(image)
 
         return show
+
+    def _rows(self, generator: Generator, device: torch.device) -> Rows:
+        """The tri-grid as look-ups want it, in single precision: the only such copy of it."""
+        return to_rows(self.trigrid.to(device)[None], depth=generator.config.trigrid_depth).float()
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
