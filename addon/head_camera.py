@@ -17,6 +17,7 @@ SENSOR = 36.0  # mm, Blender's default
 DISPLAY = 0.05  # metres; Blender's own 1 m would hide the head in the camera's wires
 OPACITY = 0.5  # of the photo in the camera's view: the head before it stays readable
 BEHIND = 2.0  # the backdrop's distance in camera distances: beyond every head
+HEM = 0.02  # of the photo's side that the backdrop goes on beyond it, or the picture's rim would shine through
 MARK = "headstitch"  # custom property of what belongs to a head: "camera", "backdrop"
 POSE = "headstitch_pose"  # custom property of the camera: where we put it, to see whether a person moved it
 
@@ -106,12 +107,13 @@ def make_backdrop(
     data = camera.data
     far = BEHIND * camera.location.length
     side = far * SENSOR / data.lens
-    left, low = (side * (shift - 0.5) for shift in (data.shift_x, data.shift_y))
-    corners = [(left, low), (left + side, low), (left + side, low + side), (left, low + side)]
+    reach = (-HEM, 1 + HEM)
+    around = [(reach[0], reach[0]), (reach[1], reach[0]), (reach[1], reach[1]), (reach[0], reach[1])]
+    corners = [(side * (u - 0.5 + data.shift_x), side * (v - 0.5 + data.shift_y)) for u, v in around]
     mesh = bpy.data.meshes.new(title)
     mesh.from_pydata([(x, y, -far) for x, y in corners], [], [(0, 1, 2, 3)])
     uvs = mesh.uv_layers.new(name="UVMap")
-    uvs.uv.foreach_set("vector", np.array([0, 0, 1, 0, 1, 1, 0, 1], np.float32))
+    uvs.uv.foreach_set("vector", np.array(around, np.float32).ravel())
     material = _shining(title, photo)
     mesh.materials.append(material)
     plane = bpy.data.objects.new(title, mesh)

@@ -37,23 +37,31 @@ def find_head(name: str) -> bpy.types.Object:
     """The head called ``name`` in this file, which may be rebuilt.
 
     Raises:
-        HeadFolderError: there is none, or it cannot be changed.
+        HeadFolderError: there is none, or it is linked.
     """
     obj = bpy.data.objects.get((name, None)) or bpy.data.objects.get(name)
     if obj is None or not is_head(obj):
         raise HeadFolderError(strings.NO_SUCH_HEAD.format(name=name))
-    check_changeable(obj)
+    check_own(obj)
     return obj
 
 
-def check_changeable(obj: bpy.types.Object) -> None:
-    """Make sure that the mesh of ``obj`` can be exchanged.
+def check_own(obj: bpy.types.Object) -> None:
+    """Make sure that ``obj`` belongs to this file.
 
     Raises:
-        HeadFolderError: it is linked, an override of something linked, or being edited.
+        HeadFolderError: it is linked, or an override of something linked.
     """
     if not obj.is_editable or obj.override_library is not None or not obj.data.is_editable:
         raise HeadFolderError(strings.HEAD_LINKED.format(name=obj.name))
+
+
+def check_not_edited(obj: bpy.types.Object) -> None:
+    """Make sure that the mesh of ``obj`` is not in use by a mode.
+
+    Raises:
+        HeadFolderError: it is.
+    """
     if obj.mode != "OBJECT":
         raise HeadFolderError(strings.HEAD_IN_MODE.format(name=obj.name))
 
@@ -201,12 +209,12 @@ def _match_again(
     show_photo(camera, photo)
     hung = find_backdrop(camera)
     if hung is not None or backdrop:
-        plane, _ = make_backdrop(obj.name, camera, photo)
         homes = (hung if hung is not None else camera).users_collection or (scene.collection,)
-        for home in homes:
-            home.objects.link(plane)
         if hung is not None:
             bpy.data.batch_remove([hung, hung.data])
+        plane, _ = make_backdrop(obj.name, camera, photo)
+        for home in homes:
+            home.objects.link(plane)
 
 
 def _number(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> None:

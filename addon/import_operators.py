@@ -14,7 +14,7 @@ from mathutils import Vector
 from . import strings
 from .head_folder import HeadFolder, HeadFolderError, read_head_folder
 from .head_import import import_head, look_as_the_photo, obstacle
-from .head_versions import check_changeable, find_head, is_head, rebuild_head, restore_version, versions
+from .head_versions import check_not_edited, check_own, find_head, is_head, rebuild_head, restore_version, versions
 from .head_view import frame_in_view
 from .turntable import add_turntable
 
@@ -120,7 +120,7 @@ class ImportHead(bpy.types.Operator):
         obj = find_head(self.replace)
         if obj.mode != "OBJECT":
             _leave_mode(context)
-        check_changeable(obj)
+        check_not_edited(obj)
         camera, warnings = rebuild_head(context.scene, obj, head, self.with_camera, self.photo_view)
         return obj, camera, warnings
 
@@ -154,8 +154,8 @@ class RestoreVersion(bpy.types.Operator):
         try:
             if mesh is None:
                 raise HeadFolderError(strings.NO_SUCH_VERSION.format(version=self.version, name=obj.name))  # noqa: TRY301
+            check_own(obj)
             _leave_mode(context)
-            check_changeable(obj)
             warnings = restore_version(obj, mesh)
         except HeadFolderError as error:
             self.report({"ERROR"}, str(error))

@@ -93,6 +93,12 @@ def write_head(tmp_path: Path, arrays: dict[str, np.ndarray]) -> Callable[..., P
 
 
 @pytest.fixture
+def write_png() -> Callable[[Path, np.ndarray], int]:
+    """``write_png(path, picture)`` writes (H, W, 3) uint8."""
+    return lambda path, picture: path.write_bytes(png(picture))
+
+
+@pytest.fixture
 def pixels() -> np.ndarray:
     """(16, 8, 3) uint8 sRGB, row 0 at the top: what albedo.png holds."""
     return PIXELS
