@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from ... import __version__
@@ -22,10 +19,12 @@ from ..networks.config import EncoderConfig, GeneratorConfig
 from ..networks.encoder import Encoder
 from ..networks.generator import Generator
 from . import disk, weights
+from .safefile import open_tensors, write_tensors
 from .store import find_model
 
 FORMAT = 1
 ARCHITECTURE = "panohead"
+AGAIN = "import the model again."
 MARGIN = 16 << 20  # bytes beyond the weights that a bundle is let take
 
 Which = Literal["visible", "occluded"]
@@ -101,7 +100,7 @@ class Bundle:
                 raise ModelError(f"{path} is not what was written there; import the model again.")
         for name, expected in _expected(self.config, self.encoders).items():
             self._check(name, expected)
-            with _opened(self.folder / name) as file:
+            with open_tensors(self.folder / name, AGAIN) as file:
                 for tensor in file.keys():  # noqa: SIM118 - no mapping
                     weights.check_finite(tensor, file.get_tensor(tensor), str(self.folder / name), "import it again.")
 
@@ -120,7 +119,7 @@ class Bundle:
         expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         self._check(name, expected)
         state = {}
-        with _opened(self.folder / name) as file:
+        with open_tensors(self.folder / name, AGAIN) as file:
             for key in expected:
                 value = file.get_tensor(key)  # a view of the file, which may be replaced while we work: copied
                 dtype = torch.float32 if value.is_floating_point() else None
@@ -136,7 +135,7 @@ class Bundle:
             raise ModelError(f"{self.folder / name} lacks {next(iter(whole))}; import the model again.")
 
     def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        with _opened(self.folder / name) as file:
+        with open_tensors(self.folder / name, AGAIN) as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no mapping
 
 
@@ -194,7 +193,6 @@ def write_bundle(
     sources: Sequence[Source] = (),
     half: bool = False,
     replace: bool = False,
-    architecture: str = ARCHITECTURE,
 ) -> Bundle:
     """Write a model, whole or not at all, and return it as it was loaded again.
 
@@ -209,7 +207,6 @@ def write_bundle(
         sources: the files that it was made of.
         half: keep weights of layers in half precision; they are float32 again in memory.
         replace: take the place of a model that is already there.
-        architecture: the only one that there is.
 
     Raises:
         ModelError: the tensors do not fit the configurations, or the parts each other; a number is none; something
@@ -228,7 +225,7 @@ def write_bundle(
     whose = {disk.GENERATOR: "The generator"} | {disk.ENCODERS[which]: f"The {which} encoder" for which in configs}
     for file, tensors in parts.items():
         weights.check_names(tensors, expected[file], whose[file], "take the files from their official source.")
-    needed = MARGIN + sum(_bytes(file, shapes, half=half) for file, shapes in expected.items())
+    needed = MARGIN + sum(_bytes(shapes, half=half) for shapes in expected.values())
     with disk.written_whole(folder, needed, replace=replace) as partial:
         files = {}
         for file, tensors in parts.items():
@@ -237,7 +234,7 @@ def write_bundle(
         record = {
             "format": FORMAT,
             "name": name,
-            "architecture": architecture,
+            "architecture": ARCHITECTURE,
             "generator": config.to_dict(),
             "encoders": {which: encoder.to_dict() for which, encoder in configs.items()},
             "level": config.level,
@@ -305,56 +302,40 @@ def _sha256_of_model(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _halved(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether half precision is for this tensor: the large ones, where a relative error of 5e-4 does no harm."""
-    return name.endswith(".weight") and len(shape) > 1
+def _dtype(name: str, shape: tuple[int, ...], *, half: bool) -> torch.dtype:
+    """Half precision is for the large ones, where a relative error of 5e-4 does no harm."""
+    if name.endswith(weights.COUNTER):
+        return torch.int64
+    return torch.float16 if half and name.endswith(".weight") and len(shape) > 1 else torch.float32
 
 
-def _bytes(file: str, shapes: Mapping[str, tuple[int, ...]], *, half: bool) -> int:
-    return sum(
-        torch.Size(shape).numel() * (2 if half and _halved(name, shape) else 4) for name, shape in shapes.items()
-    )
+def _bytes(shapes: Mapping[str, tuple[int, ...]], *, half: bool) -> int:
+    return sum(torch.Size(shape).numel() * _dtype(name, shape, half=half).itemsize for name, shape in shapes.items())
 
 
 def _save(
     path: Path, tensors: weights.Weights, shapes: Mapping[str, tuple[int, ...]], whose: str, *, half: bool
 ) -> None:
-    """Write one file. Tensors that are views of a file stay views: they cost no memory."""
-    state = {}
-    for name, shape in shapes.items():
+    """Write one file, one tensor after another: no more than one is in memory."""
+
+    def value(name: str) -> torch.Tensor:
         if name not in tensors:
-            state[name] = torch.zeros(shape, dtype=torch.int64)  # a counter of a batch norm
-            continue
-        value = weights.numbers(tensors[name])
-        if not name.endswith(weights.COUNTER):
-            if not value.is_floating_point():
-                raise ModelError(f"{whose} has whole numbers in {name}; take the files from their official source.")
-            value = value.float()
+            return torch.zeros(shapes[name], dtype=torch.int64)  # a counter of a batch norm
+        value = weights.numbers(tensors[name]).cpu()
+        if name.endswith(weights.COUNTER):
+            return value
+        if not value.is_floating_point():
+            raise ModelError(f"{whose} has whole numbers in {name}; take the files from their official source.")
+        value = value.float()
         weights.check_finite(name, value, whose, "take the files from their official source.")
-        if half and _halved(name, shape):
+        if kinds[name][0] == torch.float16:
             value = value.half()
             weights.check_finite(name, value, f"In half precision {whose.lower()}", "import it without --half.")
-        state[name] = value.contiguous().cpu()
-    try:
-        save_file(state, path)
-    except SafetensorError as error:
-        if disk.full(error):
-            raise ModelError(
-                f"The disk is full, so {path.parent.parent} got no model; free some space, or set HEADSTITCH_MODELS to "
-                "a folder on another disk."
-            ) from error
-        raise ModelError(f"{path} cannot be written ({error}); choose another place.") from error
+        return value
+
+    kinds = {name: (_dtype(name, shape, half=half), shape) for name, shape in shapes.items()}
+    write_tensors(path, kinds, value)
     sync(path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file; errors of the library become ModelErrors."""
-    try:
-        with disk.told(path, "read"), safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged; import the model again.") from error
 
 
 def _nothing() -> torch.Tensor:

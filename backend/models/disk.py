@@ -133,16 +133,16 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def told(path: Path, done: str) -> Iterator[None]:
-    """Turn an OSError of the disk into a ModelError: ``path`` could not be ``done`` (read, written, removed)."""
+    """Turn an OSError of the disk into a ModelError: ``path`` could not be ``done`` (read, written, removed).
+
+    What is for lack of memory (a file that cannot be mapped) becomes a MemoryError.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
         raise ModelError(_sentence(path, done, error)) from error
-
-
-def full(error: BaseException) -> bool:
-    """Whether an error of the safetensors library tells of a full disk; it keeps only the system's words."""
-    return any(f"(os error {number})" in str(error) for number in whole.FULL)
 
 
 def _sentence(path: Path, done: str, error: OSError) -> str:

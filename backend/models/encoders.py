@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelError
 from ..networks.config import EncoderConfig, GeneratorConfig
 from .disk import told
 from .pickles import RefusalError
+from .safefile import open_tensors
 from .torchfile import read_torch, reading, refused_as
 from .weights import StoredTensor, Weights, check_names, expected_encoder, listed, shown
 
@@ -309,15 +309,11 @@ def _load(path: Path, tensor: StoredTensor) -> torch.Tensor:
 
 
 def _from_safetensors(path: Path) -> dict[str, StoredTensor]:
-    try:
-        with told(path, "read"):
-            file = safe_open(path, framework="pt")
-            tensors = {}
-            for name in file.keys():  # noqa: SIM118 - no mapping
-                tensors[name] = StoredTensor(tuple(file.get_slice(name).get_shape()), partial(file.get_tensor, name))
-            return tensors
-    except SafetensorError as error:
-        raise RefusalError("is damaged") from error
+    file = open_tensors(path, "take the file from its official source again.")
+    return {
+        name: StoredTensor(tuple(file.get_slice(name).get_shape()), partial(file.get_tensor, name))
+        for name in file.keys()  # noqa: SIM118 - no mapping
+    }
 
 
 def _from_numpy(path: Path, content: bytes) -> torch.Tensor:

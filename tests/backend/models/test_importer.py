@@ -196,14 +196,14 @@ def test_a_kill_in_the_middle_leaves_nothing_half_imported(replaces, shelf):
         from pathlib import Path
         from headstitch.backend.models import bundle
         from headstitch.backend.models.importer import Files, import_model
-        real, count = bundle.save_file, []
-        def save(state, path):
+        real, count = bundle.write_tensors, []
+        def write(path, *arguments):
             count.append(path)
             if len(count) == 3:
                 Path(path).write_bytes(b"half of it")
                 os.kill(os.getpid(), signal.SIGKILL)
-            real(state, path)
-        bundle.save_file = save
+            real(path, *arguments)
+        bundle.write_tensors = write
         files = Files(*({str(files.generator)!r}, [{str(files.visible[0])!r}], [{str(files.occluded[0])!r}]))
         files = Files(Path(files.generator), [Path(files.visible[0])], [Path(files.occluded[0])])
         import_model(files, "tiny", replace=True)
