@@ -290,7 +290,7 @@ class ImportAgain(_OfTask):
         task = self.task()
         if task is None:
             return {"CANCELLED"}
-        heartbeat.session().import_again(task)
+        heartbeat.session().import_again(task, context.scene.name)
         if not bpy.app.background:
             heartbeat.wake()
             return {"FINISHED"}

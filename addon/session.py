@@ -11,7 +11,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +163,11 @@ class Session:
             self.error = self.error_log = ""
         self._changed()
 
-    def import_again(self, task: Task) -> None:
-        """Hand a head that was kept over to the file that is open now, with the next ``tick``."""
+    def import_again(self, task: Task, scene: str) -> None:
+        """Hand a head that was kept over to a scene of the file that is open now, with the next ``tick``."""
         if task.state == "kept":
             task.state, task.sentence, task.token = "made", "", self.token
+            task.placement = replace(task.placement, scene=scene)
             self._changed()
 
     def refresh_models(self) -> None:

@@ -228,7 +228,7 @@ WAIT_BAKE = "The head is finished and waits until the bake is over"
 WAIT_TOOL = "The head is finished and waits until the tool in use ends"
 KEPT_OTHER_FILE = "Another file was opened meanwhile, so the head stayed on the disk"
 KEPT_CANCELLED = "The import was cancelled, and the head stayed on the disk"
-KEPT_REFUSED = "The head could not be imported ({reason}); it stayed on the disk"
+KEPT_REFUSED = "{reason}; the head stayed on the disk"
 KEPT_DEFECT = "The head could not be imported because of a defect of the add-on; it stayed on the disk"
 NO_REASON = "Blender gave no reason"
 

@@ -169,15 +169,14 @@ def set_only(names: list[str], into: SimpleNamespace) -> Any:
 
 
 @pytest.fixture
-def draw(bpy: Any) -> Callable[[Any], Layout]:
-    """Calls the ``draw`` of a panel or of the preferences, and returns what it drew."""
+def draw(bpy: Any, addon: Addon, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Layout]:
+    """Calls the ``draw`` of a panel or of the preferences in a wide region, and returns what it drew."""
+    monkeypatch.setattr(addon.panel, "width_of", lambda context: 1e6)
 
     def call(kind: Any, itself: Any = None) -> Layout:
         layout = Layout(bpy)
-        stub = SimpleNamespace(layout=layout)
-        if itself is not None:
-            stub = SimpleNamespace(layout=layout, **{name: getattr(itself, name) for name in ()})
-        kind.draw(stub if itself is None else itself, bpy.context)
+        stub = SimpleNamespace(layout=layout, bl_rna=getattr(itself, "bl_rna", None))
+        kind.draw(stub, bpy.context)
         return layout
 
     return call
