@@ -20,11 +20,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .trigrid import DEPTH, DecoderWeights, Rows, neighbours, to_rows
+from .trigrid import AXES, DecoderWeights, Rows, neighbours, to_rows
 
 BLOCK = 4  # nodes along the side of the smallest blocks
 _BLOCKS = (16, 8, BLOCK)  # the sides of the blocks that are bounded, each twice the next
-_AXES = ((0, 1), (0, 2), (1, 2))  # of the world, that each plane spans; DEPTH has the third
 _ROUNDING = 1e-5  # of the largest sum that can occur: some 160 roundings of 2^-24
 _CLOSING = 2e-3  # of the level: nearer than this to it, a node's density places the face that closes a box's side
 _DENSE_SHARE = 0.5  # with more than this share of blocks left, evaluating every node in slabs is faster
@@ -119,7 +118,7 @@ def fold(
         places.append(((grid + 1) * depth - 1) * 0.5)
     folded = cells.table @ (weights.weight0 / 3).T  # (cells, H); a third, for the mean over the planes
     index, weight = [], []
-    for plane, (a, b) in enumerate(_AXES):  # a plane's width and height
+    for plane, (a, b, _) in enumerate(AXES):  # a plane's width and height
         (column, left), (row, top) = across[a], across[b]
         slice_at = (torch.arange(depth, dtype=torch.int32, device=device) + plane * depth) * size
         row_at = (slice_at[:, None, None] + row) * size  # (S, B, 2)
@@ -238,8 +237,7 @@ def _evaluate(maps: Maps, blocks: torch.Tensor) -> torch.Tensor:
     index = torch.empty(count, BLOCK, BLOCK, BLOCK, 6, dtype=torch.int32, device=blocks.device)
     share = torch.empty(count, BLOCK, BLOCK, BLOCK, 6, device=blocks.device)
     first = 0
-    for plane, (a, b) in enumerate(_AXES):
-        deep = DEPTH[plane]
+    for plane, (a, b, deep) in enumerate(AXES):
         cells = maps.shape[a] * maps.shape[b]
         flat = _along(nodes[a] * maps.shape[b], a) + _along(nodes[b], b)
         at = maps.slices[deep][nodes[deep]] * cells + first
@@ -302,9 +300,9 @@ def _bounds(maps: Maps, extremes: torch.Tensor, blocks: torch.Tensor, side: int)
     for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
         some = blocks[start : start + _BLOCKS_AT_ONCE]
         reach, first = torch.zeros(1, device=blocks.device), 0
-        for plane, (a, b) in enumerate(_AXES):
-            at, share = marks[DEPTH[plane]]
-            number = some[:, DEPTH[plane]]
+        for a, b, deep in AXES:
+            at, share = marks[deep]
+            number = some[:, deep]
             cells = counts[a] * counts[b]
             flat = some[:, a] * counts[b] + some[:, b] + first
             index = flat.to(torch.int32)[:, None, None] + at[number] * cells  # (n, T, 2)
@@ -395,6 +393,6 @@ def _filled(shape: Sequence[int]) -> tuple[int, int, int]:
 
 def _as_planes(table: torch.Tensor, shape: Sequence[int], depth: int) -> list[torch.Tensor]:
     """Views 3 x (slices, A, B, H) of the rows."""
-    counts = [depth * shape[a] * shape[b] for a, b in _AXES]
+    counts = [depth * shape[a] * shape[b] for a, b, _ in AXES]
     parts = table.split(counts)
-    return [part.view(depth, shape[a], shape[b], -1) for part, (a, b) in zip(parts, _AXES, strict=True)]
+    return [part.view(depth, shape[a], shape[b], -1) for part, (a, b, _) in zip(parts, AXES, strict=True)]

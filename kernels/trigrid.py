@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-WIDTH, HEIGHT, DEPTH = (0, 0, 1), (1, 2, 2), (2, 1, 0)  # the world axis along each of the three planes' axes
+AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # of each plane, the world axes along its width, its height, its slices
+WIDTH, HEIGHT, DEPTH = (tuple(axes[part] for axes in AXES) for part in range(3))
 
 _BLOCK = 1 << 15  # points that a CPU samples at once: all that is made on the way stays in its cache
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import torch
 
-from ...kernels.trigrid import to_rows
+from ...kernels.trigrid import AXES, to_rows
 from ..camera import Camera
 from ..options import Inversion
 from .invert import Inverted, picture_for_comparison
 from .latent import to_uint8
-from .visibility import AXES, SEEN
+from .visibility import SEEN
 
 SIDE = 256  # of a picture, pixels
 YAWS = {"viewer's left": -90.0, "viewer's right": 90.0, "back": 180.0}  # degrees; the first view is the photo's own

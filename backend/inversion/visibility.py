@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from ...kernels.trigrid import AXES
 from ..camera import Camera
 from ..errors import OptionError
 from ..networks.config import PLANES
@@ -17,7 +18,6 @@ from ..options import Inversion
 
 LEAST_RAYS = 256  # along a side; with 128, a third of the cells that are seen would be hit by no ray
 SEEN = 0.5  # of a ray's weight must lie on the head: the depth of the others means nothing
-AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # of each plane: world axes of its columns, its rows, its slices
 
 
 def seen_points(depth: torch.Tensor, weight: torch.Tensor, camera: Camera) -> np.ndarray:
@@ -103,12 +103,13 @@ def _fill(mask: np.ndarray, largest: int) -> np.ndarray:
     """Holes of at most so many cells get the mean of their rims. Larger ones are meant: what lies in front of a slice
     is missing in the middle of it.
     """
-    _, label = cv2.connectedComponents((mask == 0).astype(np.uint8), connectivity=4)
+    _, label, stats, _ = cv2.connectedComponentsWithStats((mask == 0).astype(np.uint8), connectivity=4)
     at_border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
-    sizes = np.bincount(label.ravel())
     filled = mask.copy()
-    for hole in np.setdiff1d(np.nonzero(sizes <= largest)[0], [0, *at_border]):
-        inside = label == hole
+    for hole in np.setdiff1d(np.nonzero(stats[:, cv2.CC_STAT_AREA] <= largest)[0], [0, *at_border]):
+        left, top, width, height = stats[hole, :4]
+        near = (slice(top - 1, top + height + 1), slice(left - 1, left + width + 1))  # with its rim
+        inside = label[near] == hole
         around = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-        filled[inside] = mask[around & ~inside].mean()
+        filled[near][inside] = mask[near][around & ~inside].mean()
     return filled
