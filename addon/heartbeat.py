@@ -32,9 +32,9 @@ MODELS = "HEADSTITCH_MODELS"  # the variable by which the backend knows the fold
 _session: Session | None = None
 _upkeep: Upkeep | None = None
 _trouble = ""  # why there is no environment to speak of
-_models_wanted = False
+_models = ""  # wanted, then asked for
 _shown = (-1, -1)  # the changes that the panels show
-_inherited_models: str | None = None  # the variable's value before we set it
+_inherited_models: str | None = None  # the variable's value before we set it; None: we have not
 
 
 def session() -> Session:
@@ -98,14 +98,22 @@ def heads_folder() -> Path:
 def apply_models_folder() -> None:
     """Tell the backend that starts next where the models are."""
     global _inherited_models
-    if _inherited_models is None:
-        _inherited_models = os.environ.get(MODELS, "")
     folder = choices().models_folder
-    value = str(Path(bpy.path.abspath(folder))) if folder else _inherited_models
-    if value:
-        os.environ[MODELS] = value
+    if folder and _inherited_models is None:
+        _inherited_models = os.environ.get(MODELS, "")
+    if folder:
+        os.environ[MODELS] = str(Path(bpy.path.abspath(folder)))
     else:
+        _restore_models_folder()
+
+
+def _restore_models_folder() -> None:
+    global _inherited_models
+    if _inherited_models:
+        os.environ[MODELS] = _inherited_models
+    elif _inherited_models is not None:
         os.environ.pop(MODELS, None)
+    _inherited_models = None
 
 
 # --- the timer -------------------------------------------------------------------------------------------------------
@@ -120,19 +128,20 @@ def wake() -> None:
 
 def want_models() -> None:
     """The panel is seen for the first time: have the backend asked for its models soon, if it can be."""
-    global _models_wanted
-    if not _models_wanted and not not_ready():
-        _models_wanted = True
+    global _models
+    if not _models and not not_ready():
+        _models = "wanted"
         wake()
 
 
 def beat() -> float | None:
     """Follow what runs: the seconds until the next look, or None when none is needed. A defect ends in the panel."""
-    global _shown
-    if _models_wanted and _session is None:
-        session().refresh_models()
-    now, work = _session, _upkeep
+    global _shown, _models
     try:
+        if _models == "wanted":
+            _models = "asked"
+            session().refresh_models()
+        now, work = _session, _upkeep
         if work is not None:
             work.tick()
         if now is not None:
@@ -141,6 +150,7 @@ def beat() -> float | None:
     except Exception as error:  # noqa: BLE001  an exception would end the timer, and the panel would wait for ever
         traceback.print_exc()
         session().fail(strings.DEFECT.format(reason=f"{type(error).__name__}: {error}"), _write_log())
+    now, work = _session, _upkeep
     changes = (now.changes if now else 0, work.changes if work else 0)
     if changes != _shown:
         _shown = changes
@@ -215,7 +225,7 @@ def start() -> None:
 
 def stop(wait: float = 2.0) -> None:
     """End everything: jobs, backend, timer, handler; waits not longer than ``wait`` seconds."""
-    global _session, _upkeep, _trouble, _models_wanted, _shown, _inherited_models
+    global _session, _upkeep, _trouble, _models, _shown
     ends = time.monotonic() + wait
     if bpy.app.timers.is_registered(_beat):
         bpy.app.timers.unregister(_beat)
@@ -227,9 +237,5 @@ def stop(wait: float = 2.0) -> None:
         _session.close(wait)
     if _upkeep is not None:
         _upkeep.wait(max(0.0, ends - time.monotonic()))
-    _session, _upkeep, _trouble, _models_wanted, _shown = None, None, "", False, (-1, -1)
-    if _inherited_models is not None:
-        os.environ.pop(MODELS, None)
-        if _inherited_models:
-            os.environ[MODELS] = _inherited_models
-        _inherited_models = None
+    _session, _upkeep, _trouble, _models, _shown = None, None, "", "", (-1, -1)
+    _restore_models_folder()
