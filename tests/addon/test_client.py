@@ -20,7 +20,8 @@ from headstitch.addon.environment import OWN_CODE, RUN
 
 ROOT = Path(__file__).parents[2]
 PRETEND = ROOT / "tests" / "backend" / "pretend.py"
-ISOLATED = [sys.executable, "-I", "-u", "-X", "utf8", "-c"]
+PYTHON = os.environ.get("HEADSTITCH_BACKEND_PYTHON", sys.executable)  # the backend's; Blender's may be too new for it
+ISOLATED = [PYTHON, "-I", "-u", "-X", "utf8", "-c"]
 FAKE = [
     *ISOLATED,
     OWN_CODE.format(extension=str(ROOT)) + f"import runpy\nrunpy.run_path({str(PRETEND)!r}, run_name='__main__')\n",
@@ -575,7 +576,7 @@ def test_a_backend_that_ends_at_once(make, tmp_path, code, said):
 
 
 def test_a_python_without_headstitch(make, tmp_path):
-    command = [sys.executable, "-I", "-S", "-u", "-m", "headstitch.backend", "serve"]
+    command = [PYTHON, "-I", "-S", "-u", "-m", "headstitch.backend", "serve"]
     assert "lacks the package headstitch" in cannot_start(make(command), tmp_path)
 
 

@@ -12,12 +12,6 @@ import numpy as np
 import pytest
 from headstitch.addon import head_folder
 from headstitch.addon.head_folder import HeadFolderError, neck_base, provenance_properties, read_head_folder
-from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
-from headstitch.backend.options import Options
-from headstitch.backend.portrait.portrait import Crop, Portrait
-from headstitch.backend.results.glb import METRES_PER_UNIT
-from headstitch.backend.results.head import Head
-from headstitch.backend.results.record import make_record
 
 
 def test_a_head_folder_is_read_as_it_was_written(write_head, arrays, record):
@@ -174,6 +168,14 @@ def test_the_record_of_something_else_is_refused(write_head, record, change, rea
 
 
 def test_a_head_that_the_backend_saved_is_read_the_same(arrays, camera, pixels, tmp_path):
+    pytest.importorskip("pygltflib", reason="needs the backend's libraries beside Blender")
+    from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
+    from headstitch.backend.options import Options
+    from headstitch.backend.portrait.portrait import Crop, Portrait
+    from headstitch.backend.results.glb import METRES_PER_UNIT
+    from headstitch.backend.results.head import Head
+    from headstitch.backend.results.record import make_record
+
     mesh = TexturedMesh(Mesh(arrays["vertices"], arrays["faces"]), arrays["corner_uvs"], pixels)
     portrait = Portrait(pixels, Crop(4, 8, 8, 0), pixels, pixels[..., 0], np.zeros((478, 3)), camera, sha256="cd" * 32)
     record = make_record(

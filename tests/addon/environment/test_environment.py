@@ -17,6 +17,9 @@ from headstitch.addon import environment_plan, environment_system
 from headstitch.addon.environment import Environment, EnvironmentFailure
 from headstitch.addon.environment_files import Layout
 
+# What the environments are built on: another one than this where Blender's own Python is too new for the backend.
+PYTHON = Path(os.environ.get("HEADSTITCH_BACKEND_PYTHON", sys.executable))
+NUMBER = subprocess.check_output([PYTHON, "-c", "import sys; print('%d%d' % sys.version_info[:2])"], text=True).strip()
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
@@ -29,7 +32,7 @@ def run_backend(environment, *arguments):
 def offline(world, finish, **changes):
     """An environment made from the folder of wheels."""
     environment = world.environment(**changes)
-    finish(environment.make(online=False, wheels=world.offline, python=Path(sys.executable)))
+    finish(environment.make(online=False, wheels=world.offline, python=PYTHON))
     return environment
 
 
@@ -71,7 +74,7 @@ def test_only_the_environment_is_left_when_it_is_ready(world, finish):
 def test_the_main_thread_is_never_kept_waiting(world, finish):
     environment = world.environment()
     began = time.thread_time()  # of this thread alone: what a busy machine takes does not count
-    job = environment.make(online=False, wheels=world.offline, python=Path(sys.executable))
+    job = environment.make(online=False, wheels=world.offline, python=PYTHON)
     longest, events = time.thread_time() - began, []
     while not job.done:
         began = time.thread_time()
@@ -96,11 +99,11 @@ def test_from_the_index_the_bytes_are_those_of_the_plan(fresh, finish):
     fresh.add("large", **{"large/data.bin": os.urandom(3_000_000)})
     fresh.index.pause = 0.02
     environment = fresh.environment()
-    plan = finish(environment.plan(online=True, python=Path(sys.executable)))
+    plan = finish(environment.plan(online=True, python=PYTHON))
     served = [row[3] for file, row in fresh.wheels.items()]
     assert plan.download == sum(served)
     assert plan.problems == ()
-    job = environment.make(online=True, python=Path(sys.executable))
+    job = environment.make(online=True, python=PYTHON)
     events = []
     while not job.done:
         events += job.poll()
@@ -118,7 +121,7 @@ def test_from_the_index_the_bytes_are_those_of_the_plan(fresh, finish):
 
 
 def test_offline_without_a_folder_is_one_sentence(world, finish):
-    job = world.environment().make(online=False, python=Path(sys.executable))
+    job = world.environment().make(online=False, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match="Allow Online Access, or choose a folder"):
         finish(job)
     assert world.index.asked == []
@@ -126,7 +129,7 @@ def test_offline_without_a_folder_is_one_sentence(world, finish):
 
 def test_a_folder_that_lacks_wheels_names_them(world, finish):
     (world.offline / "alpha-1.0-py3-none-any.whl").unlink()
-    job = world.environment().make(online=False, wheels=world.offline, python=Path(sys.executable))
+    job = world.environment().make(online=False, wheels=world.offline, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match=r"lacks 1 of the packages \(alpha-1.0-py3-none-any.whl\)"):
         finish(job)
 
@@ -134,7 +137,7 @@ def test_a_folder_that_lacks_wheels_names_them(world, finish):
 def test_an_altered_wheel_is_refused(world, finish):
     path = world.offline / "alpha-1.0-py3-none-any.whl"
     path.write_bytes(path.read_bytes() + b" ")
-    job = world.environment().make(online=False, wheels=world.offline, python=Path(sys.executable))
+    job = world.environment().make(online=False, wheels=world.offline, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match=r"alpha-1\.0.* hash differs"):
         finish(job)
     assert world.environment().status().state == "partial"
@@ -142,12 +145,12 @@ def test_an_altered_wheel_is_refused(world, finish):
 
 def test_downloads_may_be_kept_and_serve_another_computer(fresh, finish):
     environment = fresh.environment()
-    finish(environment.make(online=True, python=Path(sys.executable), keep_wheels=True))
+    finish(environment.make(online=True, python=PYTHON, keep_wheels=True))
     kept = fresh.folder / "wheels"
     assert {path.name for path in kept.glob("*.whl")} == set(fresh.wheels)
     other = fresh.environment(folder=fresh.root / "other")
     fresh.index.asked.clear()
-    finish(other.make(online=False, wheels=kept, python=Path(sys.executable)))
+    finish(other.make(online=False, wheels=kept, python=PYTHON))
     assert other.status().state == "ready"
     assert fresh.index.asked == []
 
@@ -157,7 +160,7 @@ def test_downloads_may_be_kept_and_serve_another_computer(fresh, finish):
 
 @pytest.fixture
 def torch_world(world):
-    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-none-any"
+    tag = f"cp{NUMBER}-none-any"
     for label in ("cpu", "cu126"):
         file = world.add("torch", f"2.0.0+{label}", tag=tag)
         world.builds[label] = {"size": world.wheels.pop(file)[3]}
@@ -168,26 +171,26 @@ def torch_world(world):
 
 def test_pytorch_comes_from_the_index_of_the_build_and_the_build_can_change(torch_world, finish):
     environment = torch_world.environment()
-    plan = finish(environment.plan(online=True, python=Path(sys.executable)))
+    plan = finish(environment.plan(online=True, python=PYTHON))
     assert plan.build == "cpu"
     assert set(plan.builds) == {"cpu", "cu126", "cu128"}
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     site = Layout(torch_world.folder).site()
     assert (site / "torch-2.0.0+cpu.dist-info" / "RECORD").exists()
     torch_world.index.asked.clear()
     finish(environment.make(online=True, build="cu126"))
-    assert torch_world.index.asked == [f"torch-2.0.0+cu126-cp{sys.version_info[0]}{sys.version_info[1]}-none-any.whl"]
+    assert torch_world.index.asked == [f"torch-2.0.0+cu126-cp{NUMBER}-none-any.whl"]
     assert not (site / "torch-2.0.0+cpu.dist-info").exists()
     assert environment.status().build == "cu126"
     assert finish(environment.plan(online=True)).build == "cu126", "an update keeps the choice"
 
 
 def test_a_build_that_the_index_lacks_is_said(torch_world, finish):
-    job = torch_world.environment().make(online=True, python=Path(sys.executable), build="cu128")
+    job = torch_world.environment().make(online=True, python=PYTHON, build="cu128")
     with pytest.raises(EnvironmentFailure, match=r"no cu128 build of PyTorch 2.0.0"):
         finish(job)
     with pytest.raises(EnvironmentFailure, match=r"no rocm build.*cpu, cu126, cu128"):
-        finish(torch_world.environment().make(online=True, python=Path(sys.executable), build="rocm"))
+        finish(torch_world.environment().make(online=True, python=PYTHON, build="rocm"))
 
 
 # --- the bad and the unlucky -----------------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def start_making(world, *, seconds=60):
         from headstitch.addon.environment import Environment
         environment = Environment(Path({str(world.folder)!r}), Path({str(world.extension)!r}), "9.8.7",
             packages=Path({str(world.lock)!r}), torch_index=Path({str(world.root / "torch-index.txt")!r}))
-        job = environment.make(online=True, python=Path({sys.executable!r}))
+        job = environment.make(online=True, python=Path({str(PYTHON)!r}))
         job.wait({seconds})
         raise SystemExit(job.outcome != "done")
     """
@@ -242,7 +245,7 @@ def test_killed_while_it_downloads_it_leaves_no_orphan_and_goes_on_with_what_it_
     assert (world.folder / "wheels" / "alpha-1.0-py3-none-any.whl").exists()
     world.index.pause = 0.0
     world.index.asked.clear()
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     assert [file.split("-")[0] for file in world.index.asked] == ["large"]
     assert environment.status().state == "ready"
     assert finish(environment.check()).problems == ()
@@ -260,7 +263,7 @@ def test_killed_while_it_installs_it_is_never_falsely_ready(world, finish):
     assert not list(many.site().glob("many-*.dist-info/RECORD")), "it was killed too late to show anything"
     environment = world.environment()
     assert environment.status().state == "partial"
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     assert environment.status().state == "ready"
     assert finish(environment.check()).problems == ()
     assert len(list((many.site() / "many").glob("part*.py"))) == 4000
@@ -280,7 +283,7 @@ def test_killed_at_any_moment_it_can_always_be_finished(world, finish):
             (world.folder / "environment.json").unlink()
     wait_for(lambda: not programs_in(world.folder), 3)
     environment = world.environment()
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     assert finish(environment.check()).problems == ()
 
 
@@ -288,7 +291,7 @@ def test_cancelled_it_is_over_within_two_seconds_and_goes_on_later(world, finish
     world.add("large", **{"large/data.bin": os.urandom(30_000_000)})
     world.index.pause = 0.05
     environment = world.environment()
-    job = environment.make(online=True, python=Path(sys.executable))
+    job = environment.make(online=True, python=PYTHON)
     wait_for(lambda: any(file.startswith("large") for file in world.index.asked))
     began = time.monotonic()
     job.cancel()
@@ -301,7 +304,7 @@ def test_cancelled_it_is_over_within_two_seconds_and_goes_on_later(world, finish
         wait_for(lambda: not programs_in(world.folder), 1)
     assert environment.status().state == "partial"
     world.index.pause = 0.0
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     assert environment.status().state == "ready"
 
 
@@ -322,13 +325,13 @@ def test_two_blenders_do_not_work_at_once_and_a_dead_ones_lock_stops_nobody(worl
     world.index.pause = 0.0
     wait_for(lambda: not programs_in(world.folder), 3)
     assert (world.folder / "lock").read_text().strip() == str(child.pid)
-    finish(environment.make(online=True, python=Path(sys.executable)))
+    finish(environment.make(online=True, python=PYTHON))
     assert environment.status().state == "ready"
 
 
 def test_too_little_disk_is_said_before_anything_is_fetched(world, finish, monkeypatch):
     monkeypatch.setattr(environment_plan, "free_disk", lambda folder: 1000)
-    job = world.environment().make(online=True, python=Path(sys.executable))
+    job = world.environment().make(online=True, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match=r"needs .* of free disk at .*, but 1 kB are free; make room"):
         finish(job)
     assert world.index.asked == []
@@ -347,12 +350,12 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_goes_on_later(world,
         pytest.skip("a small disk cannot be mounted here")
     try:
         environment = world.environment(folder=small / "environment")
-        job = environment.make(online=True, python=Path(sys.executable))
+        job = environment.make(online=True, python=PYTHON)
         with pytest.raises(EnvironmentFailure, match="The disk is full; make room at"):
             finish(job)
         assert environment.status().state == "partial"
         subprocess.run(["mount", "-o", "remount,size=400m", str(small)], check=True)
-        finish(environment.make(online=True, python=Path(sys.executable)))
+        finish(environment.make(online=True, python=PYTHON))
         assert environment.status().state == "ready"
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -388,7 +391,7 @@ def test_no_way_to_the_index_is_one_sentence(world, finish, monkeypatch, setting
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_PROXY", raising=False)
     environment = world.environment()
-    job = environment.make(online=True, python=Path(sys.executable))
+    job = environment.make(online=True, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match=sentence):
         finish(job)
     assert job.poll()[-1].log == str(environment.log)
@@ -398,15 +401,15 @@ def test_no_way_to_the_index_is_one_sentence(world, finish, monkeypatch, setting
 def test_an_index_that_refuses_or_lies_is_one_sentence(world, finish):
     world.index.status["alpha-1.0-py3-none-any.whl"] = 403
     with pytest.raises(EnvironmentFailure, match="answered with error 403"):
-        finish(world.environment().make(online=True, python=Path(sys.executable)))
+        finish(world.environment().make(online=True, python=PYTHON))
     world.index.status.clear()
     good = world.index.files["alpha-1.0-py3-none-any.whl"]
     world.index.files["alpha-1.0-py3-none-any.whl"] = good[:-1] + b"!"
     with pytest.raises(EnvironmentFailure, match=r"alpha.* hash differs"):
-        finish(world.environment().make(online=True, python=Path(sys.executable)))
+        finish(world.environment().make(online=True, python=PYTHON))
     del world.index.files["alpha-1.0-py3-none-any.whl"]
     with pytest.raises(EnvironmentFailure, match=r"index offers no alpha==1.0"):
-        finish(world.environment().make(online=True, python=Path(sys.executable)))
+        finish(world.environment().make(online=True, python=PYTHON))
 
 
 def test_pip_settings_of_the_user_cannot_lead_the_packages_elsewhere(world, finish, monkeypatch):
@@ -415,7 +418,7 @@ def test_pip_settings_of_the_user_cannot_lead_the_packages_elsewhere(world, fini
     monkeypatch.setenv("PIP_DRY_RUN", "1")
     monkeypatch.setenv("PYTHONPATH", str(elsewhere))
     monkeypatch.setenv("PYTHONHOME", str(elsewhere))
-    finish(world.environment().make(online=True, python=Path(sys.executable)))
+    finish(world.environment().make(online=True, python=PYTHON))
     assert world.environment().status().state == "ready"
     assert not elsewhere.exists()
 
@@ -486,7 +489,7 @@ def test_what_is_damaged_is_said_and_mended(world, finish):
 
 def test_a_package_that_does_not_load_is_no_ready_environment(world, finish):
     world.add("broken", **{"broken/__init__.py": "raise ValueError('not today')\n"})
-    job = world.environment().make(online=False, wheels=world.offline, python=Path(sys.executable))
+    job = world.environment().make(online=False, wheels=world.offline, python=PYTHON)
     with pytest.raises(EnvironmentFailure, match="broken cannot be loaded: ValueError: not today"):
         finish(job)
     assert world.environment().status().state == "partial"
@@ -496,7 +499,7 @@ def test_a_package_that_does_not_load_is_no_ready_environment(world, finish):
 def test_missing_system_libraries_are_named_with_their_packages(world, finish):
     world.extend(libraries=(("libnowhere.so.7", "libnowhere7", "backend"), ("libnot.so.1", "libnot1", "blender")))
     environment = world.environment()
-    report = finish(environment.make(online=False, wheels=world.offline, python=Path(sys.executable)))
+    report = finish(environment.make(online=False, wheels=world.offline, python=PYTHON))
     assert [problem.what for problem in report.problems] == ["The system library libnowhere.so.7 is missing"]
     assert report.problems[0].mend == "On Debian or Ubuntu run: sudo apt-get install -y libnowhere7"
     assert environment.status().state == "ready", "it is the system that lacks something"
@@ -513,7 +516,7 @@ def test_code_of_another_version_is_said(world, finish):
 def test_when_its_python_is_gone_it_is_broken_and_mended(world, finish, monkeypatch):
     base = world.root / "base"
     base.mkdir()
-    (base / "python3").symlink_to(Path(sys.executable).resolve())
+    (base / "python3").symlink_to(PYTHON.resolve())
     environment = world.environment()
     finish(environment.make(online=False, wheels=world.offline, python=base / "python3"))
     (base / "python3").unlink()
@@ -522,7 +525,7 @@ def test_when_its_python_is_gone_it_is_broken_and_mended(world, finish, monkeypa
     assert "is gone" in status.sentence
     [problem, *_] = finish(environment.check()).problems
     assert "is gone" in problem.what
-    finish(environment.make(online=False, python=Path(sys.executable)))
+    finish(environment.make(online=False, python=PYTHON))
     assert environment.status().state == "ready"
     assert run_backend(environment)[1] == "9.8.7"
 
@@ -592,7 +595,7 @@ def test_without_a_python_uv_is_obtained_with_consent_only(fresh, finish, monkey
     script = f"""#!/bin/sh
         [ "$1 $2" = "python install" ] || exit 3
         mkdir -p "$5/cpython-3.11.99-test/bin"
-        ln -sf {Path(sys.executable).resolve()} "$5/cpython-3.11.99-test/bin/python3"
+        ln -sf {PYTHON.resolve()} "$5/cpython-3.11.99-test/bin/python3"
     """
     file = fresh.add("uv", "0.1", **{"uv-0.1.data/scripts/uv": textwrap.dedent(script)})
     fresh.tools["uv"] = file
