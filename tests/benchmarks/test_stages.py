@@ -43,16 +43,25 @@ def test_a_small_run_tells_every_stage_and_the_peak_of_memory(stages, tmp_path, 
     names = [one["name"] for one in figures["stages"]]
     for part in ("W+ encoder", "F stage", "synthesis", "rays", "super-resolution", "mask", "stitching", "density"):
         assert any(part in name for name in names), part
-    assert names[-1] == "marching cubes"
+    assert names[-1] == "texture: baking"
     assert all(f"| {name} |" in printed for name in names)
     assert all(one["seconds"] > 0 and one["bytes"] > 0 and one["times"] >= 1 for one in figures["stages"])
     assert {one["name"] for one in figures["stages"] if one["operations"] == 0} == {
-        *("tri-grid as rows", "mask: cells seen", "stitching", "marching cubes")
+        *("loading the generator", "loading an encoder", "tri-grid as rows", "mask: cells seen", "stitching"),
+        *("marching cubes", "one piece, smooth, decimated", "atlas"),
     }
     peaks = list(figures["peak_memory"].values())
     assert peaks == sorted(peaks)
     assert 1e8 < peaks[0] < peaks[-1] < 2e9
-    assert list(figures["peak_memory"])[-1] == "marching cubes"
+    assert list(figures["peak_memory"])[-1] == "texture"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_chain_that_takes_more_than_its_promise_ends_with_an_error(stages, monkeypatch):
+    monkeypatch.setattr(stages, "stages", lambda *_: iter(()))
+    monkeypatch.setattr(stages, "peak_memory", lambda *_: {"imports": 1, "texture": 6_100_000_000})
+    with pytest.raises(SystemExit, match=r"6\.10 GB at most \(at most 6\)"):
+        stages.main(["--small", "--rounds", "1"])
 
 
 def test_the_head_that_it_meshes_is_an_ellipsoid_with_rough_skin(stages):
