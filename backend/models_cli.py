@@ -11,7 +11,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from . import stop
 from .errors import OptionError
+from .options import TEMPLATE
+from .system import ELSEWHERE, plain_errors
 
 Debug = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -26,12 +29,16 @@ class ListModels:
     debug: Debug = False
     """Show the traceback of an error."""
 
+    @plain_errors(ELSEWHERE)
     def run(self) -> int:
         """Print one model after another."""
-        from .models.shelf import list_models
-        from .models.store import models_folder
+        with stop.held():
+            from .models.shelf import list_models
+            from .models.store import models_folder
+            from .template import LICENCE
 
         found = list_models()
+        print(f"{TEMPLATE}: comes with Headstitch, complete\n  {LICENCE}")
         for model in found:
             size = f"{model.bytes / Mebi:.0f} MB"
             if model.bundle is None:
@@ -39,7 +46,7 @@ class ListModels:
             else:
                 print(f"{model.name}: {model.bundle.architecture}, {size}, complete\n  {model.bundle.licence}")
         if not found:
-            print(f"There are no models in {models_folder()}; headstitch models import brings one in.")
+            print(f"There are no other models in {models_folder()}; headstitch models import brings one in.")
         return 0
 
 
@@ -74,9 +81,11 @@ class ImportModel:
             if not 1 <= len(files) <= 2:
                 raise OptionError(f"{option} has {len(files)} files; give one, or two with a stage in each.")
 
+    @plain_errors(ELSEWHERE)
     def run(self) -> int:
         """Import, telling what was read."""
-        from .models.importer import Files, import_model
+        with stop.held():
+            from .models.importer import Files, import_model
 
         files = Files(self.generator, self.visible, self.occluded, self.latent_avg)
         bundle = import_model(files, self.name, licence=self.licence, half=self.half, replace=self.replace)
@@ -93,9 +102,11 @@ class VerifyModel:
     debug: Debug = False
     """Show the traceback of an error."""
 
+    @plain_errors(ELSEWHERE)
     def run(self) -> int:
         """Check, and say that it is whole."""
-        from .models.shelf import verify_model
+        with stop.held():
+            from .models.shelf import verify_model
 
         bundle = verify_model(self.name)
         print(f"The model {bundle.name} in {bundle.folder} is whole (hash {bundle.sha256[:12]}).")
@@ -111,9 +122,11 @@ class RemoveModel:
     debug: Debug = False
     """Show the traceback of an error."""
 
+    @plain_errors(ELSEWHERE)
     def run(self) -> int:
         """Remove, and say what is gone."""
-        from .models.shelf import remove_model
+        with stop.held():
+            from .models.shelf import remove_model
 
         folder, size, left = remove_model(self.name)
         print(f"Removed the model {self.name} ({size / Mebi:.0f} MB) from {folder.parent}.")

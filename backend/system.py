@@ -23,6 +23,9 @@ LIBRARIES = Path(__file__).parent / "data" / "debian-libraries.txt"
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 1 << 30
+LIMIT = "the limit on this process (ulimit -v)"
+SMALLER = "give a smaller --resolution or --texture-size"
+ELSEWHERE = "do it on another machine (a model is a folder, which may be copied)"  # what no option makes smaller
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -80,23 +83,30 @@ def repeatable() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def check_memory(needed: int, smaller: str = "--resolution or --texture-size") -> None:
+def check_memory(
+    needed: int, smaller: str = "--resolution or --texture-size", *, mapped: int = 0, otherwise: str | None = None
+) -> None:
     """Refuse a job that this machine cannot hold, before it begins.
 
     Args:
         needed: bytes that the job will take beyond what the process holds now.
         smaller: the options that would make it take less.
+        mapped: bytes of files that it maps besides; they count only against a limit on the process.
+        otherwise: what to do where no option helps, a clause in place of a smaller ``smaller``.
 
     Raises:
         ResourceError: less is free, by the kernel's account, a control group's limit or the process's own limit.
     """
-    found = available_memory()
-    if found is None or found[0] >= needed:
+    bounds = [bound for bound in (available_memory(), _address_space(mapped)) if bound is not None]
+    free, where = min(bounds, default=(needed, ""))
+    if free >= needed:
         return
-    free, where = found
+    left = f"{max(0, free) / GIB:.1f} GiB"
+    if mapped and where == LIMIT:
+        left += f" beside {mapped / GIB:.1f} GiB of files"
     raise ResourceError(
-        f"This job needs about {needed / GIB:.1f} GiB of memory, but {where} leaves {max(0, free) / GIB:.1f} GiB; "
-        f"close other programs, or give a smaller {smaller}."
+        f"This job needs about {needed / GIB:.1f} GiB of memory, but {where} leaves {left}; "
+        f"close other programs, or {otherwise or f'give a smaller {smaller}'}."
     )
 
 
@@ -138,8 +148,8 @@ def _group_memory() -> tuple[int, str] | None:
     return (min(rooms), "this container's limit") if rooms else None
 
 
-def _address_space() -> tuple[int, str] | None:
-    """What ``ulimit -v`` leaves."""
+def _address_space(mapped: int = 0) -> tuple[int, str] | None:
+    """What ``ulimit -v`` leaves beside files of so many bytes."""
     if sys.platform == "win32":
         return None
     import resource
@@ -148,7 +158,7 @@ def _address_space() -> tuple[int, str] | None:
     pages = _read(PROC / "self" / "statm")
     if limit == resource.RLIM_INFINITY or pages is None:
         return None
-    return limit - int(pages.split()[0]) * resource.getpagesize(), "the limit on this process (ulimit -v)"
+    return limit - int(pages.split()[0]) * resource.getpagesize() - mapped, LIMIT
 
 
 def _read(path: Path) -> str | None:
@@ -165,18 +175,22 @@ def _table(text: str | None) -> dict[str, int]:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn what libraries raise when memory or a shared library is missing into a ResourceError with its sentence."""
+def plain_errors(otherwise: str = SMALLER) -> Iterator[None]:
+    """Turn what libraries raise when memory or a shared library is missing into a ResourceError with its sentence.
+
+    Args:
+        otherwise: what to do, beside closing other programs, when the memory ran out: a clause that ends the sentence.
+    """
     try:
         yield
     except Exception as error:
-        sentence = _memory_sentence(error) or _library_sentence(error)
+        sentence = _memory_sentence(error, otherwise) or _library_sentence(error)
         if sentence is None:
             raise
         raise ResourceError(sentence) from error
 
 
-def _memory_sentence(error: BaseException) -> str | None:
+def _memory_sentence(error: BaseException, otherwise: str) -> str | None:
     said = str(error).lower()
     torch = sys.modules.get("torch")
     short = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
@@ -188,7 +202,7 @@ def _memory_sentence(error: BaseException) -> str | None:
         short |= "insufficient memory" in said
     if not short:
         return None
-    return "The memory ran out; close other programs, or give a smaller --resolution or --texture-size."
+    return f"The memory ran out; close other programs, or {otherwise}."
 
 
 def _library_sentence(error: BaseException) -> str | None:

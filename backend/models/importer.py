@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..networks.config import EncoderConfig
+from ..system import ELSEWHERE, check_memory
 from . import disk
 from .bundle import Bundle, Source, Which, write_bundle
 from .encoders import build_config, read_mean, read_stages, shape_mean, state_of
@@ -20,6 +21,7 @@ LICENCE = (
     "Imported from files of others, under the terms that came with them. The official PanoHead model and the encoders "
     "made with it are for non-commercial use only (CC BY-NC-SA 4.0 and NVIDIA Source Code License)."
 )
+IMPORTING = 256 << 20  # bytes of memory that it takes beside the files; official ones take half of that
 MEAN_OF_BACKBONE = "backbone.mapping.w_avg"
 
 
@@ -49,7 +51,7 @@ def import_model(
 ) -> Bundle:
     """Import official files as the model ``name`` of the models folder.
 
-    Nothing in the files is executed. Memory is bounded by the largest of the three parts.
+    Nothing in the files is executed. They are mapped; beside them one tensor after another is in memory.
 
     Args:
         files: what to import.
@@ -62,11 +64,13 @@ def import_model(
     Raises:
         ModelError: a file is not what it should be, the parts do not fit each other, the name is taken or cannot be,
             or the disk refuses. Nothing is written then.
+        ResourceError: there is too little memory.
     """
     folder = folder_of(name)
     with disk.told(folder, "written"):
         disk.recover(folder)
         disk.refuse(folder, replace=replace)
+    check_memory(IMPORTING, mapped=_size(files), otherwise=ELSEWHERE)
     panohead = read_panohead(files.generator)
     config = panohead.config
     tell(
@@ -120,6 +124,15 @@ def _read_encoders(
     if list(files.visible) == list(files.occluded):
         tell("Warning: both encoders are the same file, so what the photo hides is as the visible encoder has it.")
     return encoders
+
+
+def _size(files: Files) -> int:
+    """Bytes of all files that are mapped at once."""
+    size = 0
+    for path in files.all():
+        with disk.told(path, "read"):
+            size += path.stat().st_size
+    return size
 
 
 def _source(path: Path) -> Source:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
+from ..system import ELSEWHERE, check_memory
 from . import disk
 from .bundle import Bundle, load_bundle
 from .store import NAME, find_model, folder_of, models_folder
 
+VERIFYING = 128 << 20  # bytes of memory that it takes beside the file that it looks at, generously
 LEFTOVER = re.compile(rf"\.({NAME.pattern})\.(?:old|partial)-[0-9a-f]+")
 
 
@@ -46,8 +48,10 @@ def verify_model(name_or_path: str) -> Bundle:
 
     Raises:
         ModelError: something is wrong; the sentence says what.
+        ResourceError: there is too little memory.
     """
     bundle = load_bundle(name_or_path)
+    check_memory(VERIFYING, mapped=max(size for _, size in bundle.files.values()), otherwise=ELSEWHERE)
     bundle.verify()
     return bundle
 

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ResultsError
 from ..portrait.portrait import Portrait
+from . import LICENCE as LICENCE
 from .distance import measure_grid
 from .field import TemplateField
 from .fit import TemplateFit, fit_template
@@ -18,8 +19,6 @@ from .morphable import MORPHABLE_PATH, load_morphable
 from .pack import PACK_PATH
 from .palette import Palette, measure_palette, triple
 from .solid import OPENNESS_PATH, Solids, make_solids
-
-LICENCE = "CC0-1.0"  # see data/README.md
 
 
 def make_template(portrait: Portrait, device: torch.device) -> tuple[TemplateField, dict[str, np.ndarray]]:

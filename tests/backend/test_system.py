@@ -105,6 +105,29 @@ def test_a_process_under_ulimit_is_refused_before_the_work():
     assert "0.6 GiB" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is read on Linux")
+def test_mapped_files_count_against_a_limit_on_the_process_alone(machine):
+    machine(proc__meminfo=meminfo(512 * MIB))
+    system.check_memory(512 * MIB, mapped=1 << 60)
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1400 << 20, 1400 << 20))\n"
+        "from headstitch.backend.system import check_memory\n"
+        "from headstitch.backend.errors import ResourceError\n"
+        "check_memory(50 << 20, mapped=100 << 20)\n"
+        "try: check_memory(512 << 20, mapped=1024 << 20, otherwise='buy another machine')\n"
+        "except ResourceError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "needs about 0.5 GiB of memory, but the limit on this process (ulimit -v) leaves 0." in done.stdout
+    assert "beside 1.0 GiB of files; close other programs, or buy another machine." in done.stdout
+
+
+def test_what_makes_the_job_smaller_is_said_by_the_job():
+    said = r"^The memory ran out; close other programs, or sit down\.$"
+    with pytest.raises(ResourceError, match=said), system.plain_errors("sit down"):
+        raise MemoryError
+
+
 def test_auto_finds_a_device_and_the_cpu_is_always_there():
     assert system.choose_device().type in {"cpu", "cuda", "mps"}
     assert system.choose_device("cpu").type == "cpu"
