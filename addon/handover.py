@@ -39,13 +39,16 @@ def hand_over(task: Task) -> str:
                 location=task.placement.location,
                 with_camera=task.placement.with_camera,
                 photo_view=task.placement.photo_view,
+                frame_view=task.placement.frame_view,
+                as_asset=task.placement.as_asset,
+                replace=task.placement.replace,
             )
         except RuntimeError as error:
             raise HandOverError(plain(error)) from error
         head = bpy.context.view_layer.objects.active
     if "FINISHED" not in done or head is None:
         raise HandOverError(strings.NO_REASON)
-    return head.name
+    return task.placement.replace or head.name
 
 
 def plain(error: RuntimeError) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import bpy
 from bpy.props import CollectionProperty, IntProperty, StringProperty
 
 from . import heartbeat, pictures, properties, queueing, strings
+from .head_versions import is_head
 from .session import Task, TaskError
 
 PHOTO_GLOB = ";".join(f"*{suffix}" for suffix in pictures.SUFFIXES)
@@ -52,6 +54,9 @@ class GenerateFromPanel(bpy.types.Operator):
         """Whether all is there; reads nothing from the disk."""
         missing = what_is_missing()
         if missing:
+            cls.poll_message_set(missing)
+        elif properties.values["rebuild"] and not is_head(context.active_object):
+            missing = strings.NO_HEAD_TO_REBUILD
             cls.poll_message_set(missing)
         return not missing
 
@@ -126,7 +131,7 @@ class ImportPhotos(bpy.types.Operator):
         settings = context.window_manager.headstitch
         layout = self.layout
         layout.use_property_split = True
-        for name in ("model", "preset", "place", "with_camera"):
+        for name in ("model", "preset", "place", "with_camera", "as_asset"):
             layout.prop(settings, name)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -290,7 +295,9 @@ class ImportAgain(_OfTask):
         task = self.task()
         if task is None:
             return {"CANCELLED"}
-        heartbeat.session().import_again(task, context.scene.name)
+        rebuilt = task.placement.replace if task.placement.replace in bpy.data.objects else ""
+        placement = replace(task.placement, scene=context.scene.name, replace=rebuilt)
+        heartbeat.session().import_again(task, placement)
         if not bpy.app.background:
             heartbeat.wake()
             return {"FINISHED"}

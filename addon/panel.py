@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from . import heartbeat, pictures, properties, strings
+from .head_versions import is_head, versions
 from .layouts import paragraph, progress_bar
 from .session import TEMPLATE, Session, Task
 
@@ -46,11 +47,12 @@ class MainPanel(_SidebarPanel, bpy.types.Panel):
         row.operator("headstitch.refresh_models", text="", icon="FILE_REFRESH")
         _draw_model(column, now, width)
         column.prop(settings, "preset")
-        column.prop(settings, "place")
-        column.prop(settings, "with_camera")
         row = column.row()
-        row.enabled = settings.with_camera
-        row.prop(settings, "photo_view")
+        row.enabled = is_head(context.active_object) or settings.rebuild
+        row.prop(settings, "rebuild")
+        row = column.row()
+        row.enabled = not settings.rebuild
+        row.prop(settings, "place")
         if now is not None and now.current is not None:
             _draw_running(layout, now, now.current, width)
         else:
@@ -89,6 +91,55 @@ class DetailsPanel(_SidebarPanel, bpy.types.Panel):
         if settings.use_crop:
             for name in ("crop_centre", "crop_side", "crop_rotation"):
                 column.prop(settings, name)
+
+
+class ScenePanel(_SidebarPanel, bpy.types.Panel):
+    """What comes into the scene beside the head."""
+
+    bl_idname = "HEADSTITCH_PT_scene"
+    bl_parent_id = "HEADSTITCH_PT_main"
+    bl_label = strings.IN_SCENE
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender reads a plain set
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """All of it."""
+        settings = context.window_manager.headstitch
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "with_camera")
+        row = column.row()
+        row.enabled = settings.with_camera
+        row.prop(settings, "photo_view")
+        column.prop(settings, "frame_view")
+        row = column.row()
+        row.enabled = not settings.rebuild
+        row.prop(settings, "as_asset")
+
+
+class HeadPanel(_SidebarPanel, bpy.types.Panel):
+    """What can be done with the head that is active."""
+
+    bl_idname = "HEADSTITCH_PT_head"
+    bl_label = strings.ACTIVE_HEAD
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only when a head of ours is active."""
+        return is_head(context.active_object)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Where it came from, its versions, the turntable."""
+        head, layout = context.active_object, self.layout
+        layout.label(text=head.name, icon="USER")
+        column = layout.column(align=True)
+        for key, words in strings.ORIGINS.items():
+            if key in head:
+                column.label(text=words.format(value=head[key]))
+        for mesh in reversed(versions(head)):
+            button = layout.operator("headstitch.restore_version", text=mesh.name, icon="LOOP_BACK")
+            button.version = mesh.name
+        layout.operator("headstitch.turntable", icon="CON_ROTLIKE")
 
 
 class ResultsPanel(_SidebarPanel, bpy.types.Panel):
@@ -232,4 +283,4 @@ def _draw_error(layout: Any, sentence: str, log: str, width: float, *, index: in
     row.operator("headstitch.dismiss", icon="X").index = -1 if index is None else index
 
 
-CLASSES = (MainPanel, DetailsPanel, BackendPanel, ResultsPanel)
+CLASSES = (MainPanel, DetailsPanel, ScenePanel, BackendPanel, ResultsPanel, HeadPanel)

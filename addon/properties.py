@@ -43,6 +43,9 @@ DEFAULTS: dict[str, Any] = {
     "place": "CURSOR",
     "with_camera": True,
     "photo_view": False,
+    "frame_view": True,
+    "as_asset": True,
+    "rebuild": False,
 }
 CHOICES = {  # identifier, label, description; of each enum whose items are always the same
     "source": (
@@ -272,6 +275,13 @@ class HeadstitchSettings(bpy.types.PropertyGroup):
         name=strings.CAMERA, description=strings.CAMERA_DESCRIPTION, default=True, **_kept("with_camera")
     )
     photo_view: BoolProperty(name=strings.PHOTO_VIEW, description=strings.PHOTO_VIEW_DESCRIPTION, **_kept("photo_view"))
+    frame_view: BoolProperty(
+        name=strings.FRAME_VIEW, description=strings.FRAME_VIEW_DESCRIPTION, default=True, **_kept("frame_view")
+    )
+    as_asset: BoolProperty(
+        name=strings.AS_ASSET, description=strings.AS_ASSET_DESCRIPTION, default=True, **_kept("as_asset")
+    )
+    rebuild: BoolProperty(name=strings.REBUILD, description=strings.REBUILD_DESCRIPTION, **_kept("rebuild"))
 
 
 def register() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 
 from . import heartbeat, pictures, properties, strings
+from .head_versions import is_head
 from .session import Placement, Task, TaskError
 
 SPACING = 0.4  # metres between the heads of a grid
@@ -54,7 +55,10 @@ def add(
     tasks, refused = [], []
     for photo, location in zip(photos, grid(context, len(photos)), strict=True):
         placement = Placement(
-            context.scene.name, location, properties.values["with_camera"], properties.values["photo_view"]
+            scene=context.scene.name,
+            location=location,
+            replace=_rebuilt(context) if len(photos) == 1 else "",
+            **{name: properties.values[name] for name in ("with_camera", "photo_view", "frame_view", "as_asset")},
         )
         try:
             options = properties.options() | changes
@@ -64,6 +68,12 @@ def add(
     if tasks and not bpy.app.background:
         heartbeat.wake()
     return tasks, refused
+
+
+def _rebuilt(context: bpy.types.Context) -> str:
+    """The head that is rebuilt, if that was chosen: the active one."""
+    active = context.active_object
+    return active.name if properties.values["rebuild"] and active is not None and is_head(active) else ""
 
 
 def grid(context: bpy.types.Context, count: int) -> list[tuple[float, float, float]]:

@@ -11,7 +11,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class Placement:
     location: tuple[float, float, float] = (0.0, 0.0, 0.0)  # Blender units
     with_camera: bool = True
     photo_view: bool = False
+    frame_view: bool = False
+    as_asset: bool = True
+    replace: str = ""  # the name of a head that is rebuilt
 
 
 @dataclass(eq=False)
@@ -163,11 +166,11 @@ class Session:
             self.error = self.error_log = ""
         self._changed()
 
-    def import_again(self, task: Task, scene: str) -> None:
-        """Hand a head that was kept over to a scene of the file that is open now, with the next ``tick``."""
+    def import_again(self, task: Task, placement: Placement) -> None:
+        """Hand a head that was kept over to the file that is open now, with the next ``tick``."""
         if task.state == "kept":
             task.state, task.sentence, task.token = "made", "", self.token
-            task.placement = replace(task.placement, scene=scene)
+            task.placement = placement
             self._changed()
 
     def refresh_models(self) -> None:

@@ -189,6 +189,19 @@ CROP_SIDE = "Side"
 CROP_SIDE_DESCRIPTION = "Side of the crop in pixels of the upright photo"
 CROP_ROTATION = "Rotation"
 CROP_ROTATION_DESCRIPTION = "Rotation of the crop in degrees"
+REBUILD = "Rebuild Active Head"
+REBUILD_DESCRIPTION = (
+    "The active head gets the new mesh and texture; its place, modifiers and materials stay, and what it was is kept "
+    "as a version"
+)
+NO_HEAD_TO_REBUILD = "Make a head of Headstitch the active object, or switch off Rebuild Active Head"
+IN_SCENE = "In the Scene"
+ACTIVE_HEAD = "Active Head"
+ORIGINS = {  # custom properties of a head, as the panel shows them
+    "headstitch_photo_name": "Photo: {value}",
+    "headstitch_model_name": "Model: {value}",
+    "headstitch_version": "Made by Headstitch {value}",
+}
 GENERATE = "Generate"
 GENERATE_LABEL = "Generate Headstitch Head"
 GENERATE_DESCRIPTION = "Make a head of the photo and bring it into the scene; Blender stays free meanwhile"

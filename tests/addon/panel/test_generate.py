@@ -241,7 +241,7 @@ def test_a_linked_scene_takes_no_head_which_stays_on_the_disk(addon, bpy, tmp_pa
     assert names(bpy) == before
     assert (task.out / "head.npz").is_file()
     bpy.context.window.scene = mine
-    addon.session.import_again(task, mine.name)
+    addon.session.import_again(task, task.placement)
     addon.finish(task)
     assert task.state == "imported"
     assert task.object_name in mine.objects

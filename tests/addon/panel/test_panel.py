@@ -44,7 +44,7 @@ def settings(addon, bpy):
 
 def test_a_fresh_panel_asks_for_a_photo(addon, draw, settings):
     drawn = draw(addon.panel.MainPanel)
-    assert {"source", "photo", "model", "preset", "place", "with_camera", "photo_view"} == set(drawn.props())
+    assert {"source", "photo", "model", "preset", "place", "rebuild"} == set(drawn.props())
     assert "headstitch.generate_from_panel" in drawn.operators()
     assert "headstitch.cancel" not in drawn.operators()
     assert reason(addon) == "Choose a photo first"
@@ -98,7 +98,8 @@ def test_the_details_follow_the_preset_and_name_a_custom_one(addon, draw, settin
 
 def test_every_setting_of_the_panel_is_drawn_somewhere(addon, draw, settings):
     settings.use_angles = settings.use_crop = True
-    drawn = {*draw(addon.panel.MainPanel).props(), *draw(addon.panel.DetailsPanel).props()}
+    panels = (addon.panel.MainPanel, addon.panel.DetailsPanel, addon.panel.ScenePanel)
+    drawn = {name for panel in panels for name in draw(panel).props()}
     assert drawn == set(settings.bl_rna.properties.keys()) - {"rna_type", "name"}
 
 
@@ -187,6 +188,32 @@ def test_several_results_can_be_dismissed_one_by_one_and_together(addon, bpy, dr
     assert addon.session.finished == (third, first)
     bpy.ops.headstitch.dismiss()
     assert addon.session.finished == ()
+
+
+def test_the_active_head_has_its_origin_its_versions_and_a_turntable(addon, bpy, draw, settings):
+    panel = addon.panel.HeadPanel
+    assert not panel.poll(bpy.context)
+    (task,) = addon.add("ada")
+    addon.finish(task)
+    assert panel.poll(bpy.context)
+    drawn = draw(panel)
+    assert "Photo: Zoë – 頭.jpg" in drawn.texts()
+    assert drawn.operators() == ["headstitch.turntable"]
+    settings.rebuild = True
+    (task,) = addon.add("ben")
+    addon.finish(task)
+    assert task.object_name == "ada"
+    assert "ben" not in bpy.data.objects
+    drawn = draw(panel)
+    assert drawn.operators() == ["headstitch.restore_version", "headstitch.turntable"]
+    version = drawn.of("headstitch.restore_version").version
+    assert bpy.ops.headstitch.restore_version(version=version) == {"FINISHED"}
+    assert bpy.data.objects["ada"].data.name == version
+
+
+def test_rebuilding_needs_an_active_head(addon, bpy, settings):
+    settings.photo, settings.rebuild = str(addon.photo("ada")), True
+    assert reason(addon) == "Make a head of Headstitch the active object, or switch off Rebuild Active Head"
 
 
 def test_the_backends_state_and_its_log(addon, draw):
