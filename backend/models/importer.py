@@ -15,7 +15,7 @@ from .bundle import Bundle, Source, Which, write_bundle
 from .encoders import build_config, read_mean, read_stages, shape_mean, state_of
 from .panohead import PanoHead, read_panohead
 from .store import folder_of
-from .weights import Weights, numbers
+from .weights import Weights, listed, numbers
 
 LICENCE = (
     "Imported from files of others, under the terms that came with them. The official PanoHead model and the encoders "
@@ -77,6 +77,11 @@ def import_model(
         f"{files.generator}: PanoHead, {len(panohead.weights)} tensors, tri-grid 3 x {config.plane_channels} x "
         f"{config.trigrid_size} x {config.trigrid_size}, {config.render_size} rays a side, {config.image_size} pixels"
     )
+    if panohead.unknown:
+        tell(
+            f"Warning: nothing here knows the settings {listed(panohead.unknown)} of {files.generator}; "
+            "if they change what the model makes, its heads come out wrong."
+        )
     encoders = _read_encoders(files, panohead, tell)
     sources = [_source(path) for path in files.all()]
     bundle = write_bundle(

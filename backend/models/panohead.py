@@ -29,16 +29,37 @@ DEEPEST = 40
 EXTRA = {"dataset_label_std": (25,)}  # what training leaves in the file beyond the network
 ADVICE = "take the official PanoHead pickle."
 
-# Settings that change what the network computes in ways that no published model uses: key, the only value, its default.
-FIXED = (
-    ("clamp_mode", "softplus"),
-    ("disparity_space_sampling", False),
-    ("use_torgb_raw", True),
-    ("use_background", True),
-    ("decoder_lr_mul", 1),
-    ("superresolution_noise_mode", "none"),
-    ("white_back", False),
-)
+# Settings of the renderer that change what is computed in ways that no published model uses, with the only value known.
+FIXED = {
+    "clamp_mode": "softplus",
+    "disparity_space_sampling": False,
+    "use_torgb_raw": True,
+    "use_background": True,
+    "decoder_lr_mul": 1,
+    "superresolution_noise_mode": "none",
+    "sr_antialias": True,
+    "density_noise": 0,
+    "white_back": False,
+}
+# Arguments of the generator, likewise.
+FIXED_ARGUMENTS = {"conv_clamp": None, "architecture": "skip"}
+# What is read, or of no account: for training, for scripts, for half precision, or seen in the tensors' shapes.
+KNOWN = {
+    "rendering_kwargs": (
+        *FIXED,
+        *("triplane_size", "triplane_depth", "decoder_activation", "superresolution_module", "depth_resolution"),
+        *("depth_resolution_importance", "ray_start", "ray_end", "box_warp", "c_gen_conditioning_zero", "c_scale"),
+        *("image_resolution", "gpc_reg_prob", "density_reg", "density_reg_p_dist", "reg_type", "trans_reg"),
+        *("avg_camera_radius", "avg_camera_pivot"),
+    ),
+    "mapping_kwargs": ("num_layers",),
+    "_init_kwargs": (
+        *FIXED_ARGUMENTS,
+        *("z_dim", "w_dim", "c_dim", "img_resolution", "img_channels", "channel_base", "channel_max"),
+        *("mapping_kwargs", "rendering_kwargs", "sr_num_fp16_res", "num_fp16_res", "sr_kwargs"),
+        "fused_modconv_default",
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +68,7 @@ class PanoHead:
 
     config: GeneratorConfig
     weights: Weights  # those of a Generator(config), exactly
+    unknown: tuple[str, ...]  # settings that nothing here reads
 
 
 def read_panohead(path: Path) -> PanoHead:
@@ -68,7 +90,7 @@ def read_panohead(path: Path) -> PanoHead:
         if not isinstance(generator, Inert) or generator.name != GENERATOR:
             raise RefusalError(f"holds no PanoHead generator (a {GENERATOR} under G_ema)")
         found = _tensors(generator)
-        config = _config(generator.state, found)
+        config, unknown = _config(generator.state, found)
     try:
         expected = expected_generator(config)
     except ValueError as error:
@@ -77,7 +99,7 @@ def read_panohead(path: Path) -> PanoHead:
         if name in found and found[name].shape == shape:
             del found[name]
     check_names(found, expected, str(path), ADVICE)
-    return PanoHead(config, {name: _of(path, tensor) for name, tensor in found.items()})
+    return PanoHead(config, {name: _of(path, tensor) for name, tensor in found.items()}, unknown)
 
 
 def _of(path: Path, tensor: StoredTensor) -> StoredTensor:
@@ -176,8 +198,10 @@ def _tensors(generator: Inert) -> dict[str, StoredTensor]:
     return found
 
 
-def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> GeneratorConfig:
+def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> tuple[GeneratorConfig, tuple[str, ...]]:
     """The configuration, from the arguments that the generator was made with and what training changed since.
+
+    The second are the settings that are not known.
 
     Values are checked by ``expected_generator``; here only what they mean.
     """
@@ -185,24 +209,25 @@ def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> Ge
     rendering = _dict(state, "rendering_kwargs") or _dict(made, "rendering_kwargs")
     if not rendering:
         raise RefusalError("lacks rendering_kwargs, the settings of its renderer")
-    for key, value in FIXED:
-        if key in rendering and rendering[key] != value:
-            raise RefusalError(f"has {key} {_value(rendering[key])}, where only {value} is supported")
-    for key, value in (("conv_clamp", None), ("architecture", "skip")):
-        if key in made and made[key] != value:
-            raise RefusalError(f"has {key} {_value(made[key])}, where only {value} is supported")
+    for values, fixed in ((rendering, FIXED), (made, FIXED_ARGUMENTS)):
+        for key, value in fixed.items():
+            if key in values and values[key] != value:
+                raise RefusalError(f"has {key} {_value(values[key])}, where only {value} is supported")
+    if "sr_num_fp16_res" not in made:
+        raise RefusalError("lacks sr_num_fp16_res, which says whether its super-resolution is clamped")
     default = GeneratorConfig()
     mapping = _dict(made, "mapping_kwargs")
+    groups = {"rendering_kwargs": rendering, "mapping_kwargs": mapping, "_init_kwargs": made}
+    unknown = tuple(shown(key) for name, values in groups.items() for key in values if key not in KNOWN[name])
     layout = rendering.get("superresolution_module")
     variant = str(layout).rpartition(".SuperresolutionHybrid")[2] if isinstance(layout, str) else ""
     if variant not in LAYOUTS:
         raise RefusalError(
             f"has the super-resolution {_value(layout)}, and only SuperresolutionHybrid {', '.join(LAYOUTS)} are known"
         )
-    half_resolution = made.get("sr_num_fp16_res", 4)
     decoder = tensors.get("decoder.net.0.weight")
     hidden, features = decoder.shape if decoder is not None and len(decoder.shape) == 2 else (64, 32)
-    return GeneratorConfig(
+    config = GeneratorConfig(
         z_dim=_whole(made, "z_dim", default.z_dim),
         w_dim=_whole(made, "w_dim", default.w_dim),
         mapping_layers=_whole(mapping, "num_layers", default.mapping_layers),
@@ -215,7 +240,7 @@ def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> Ge
         decoder_activation=rendering.get("decoder_activation", default.decoder_activation),
         image_size=_whole(made, "img_resolution", default.image_size),
         superresolution=variant,  # pyright: ignore[reportArgumentType]
-        superresolution_clamp=default.superresolution_clamp if half_resolution else None,
+        superresolution_clamp=default.superresolution_clamp if _whole(made, "sr_num_fp16_res", 0) > 0 else None,
         render_size=_whole(state, "neural_rendering_resolution", default.render_size),
         coarse_samples=_whole(rendering, "depth_resolution", default.coarse_samples),
         fine_samples=_whole(rendering, "depth_resolution_importance", default.fine_samples),
@@ -226,6 +251,7 @@ def _config(state: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> Ge
         camera_scale=_real(rendering, "c_scale", default.camera_scale),
         level=default.level,
     )
+    return config, unknown
 
 
 def _dict(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:

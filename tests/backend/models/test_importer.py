@@ -57,6 +57,17 @@ def test_the_person_is_told_what_was_read_and_of_the_licence(shelf):
     assert "NVIDIA" in bundle.licence
 
 
+def test_settings_that_nobody_knows_are_a_warning(shelf, o, official, generator_arrays):
+    file = official.PanoHeadFile(o, official.params(), generator_arrays)
+    file.rendering["cull"] = 0.5
+    shelf.files.generator.write_bytes(file.write())
+    shelf.import_()
+    assert shelf.told[1] == (
+        f"Warning: nothing here knows the settings cull of {shelf.files.generator}; "
+        "if they change what the model makes, its heads come out wrong."
+    )
+
+
 def test_a_licence_of_ones_own_is_kept(shelf):
     assert shelf.import_(licence="Ours, CC0.").licence == "Ours, CC0."
 

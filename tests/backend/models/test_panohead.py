@@ -179,6 +179,10 @@ def _arguments(**values):
         (_rendering(clamp_mode="relu"), "has clamp_mode 'relu', where only softplus is supported"),
         (_rendering(disparity_space_sampling=True), "has disparity_space_sampling True, where only False is"),
         (_rendering(use_background=False), "has use_background False, where only True is supported"),
+        (_rendering(sr_antialias=False), "has sr_antialias False, where only True is supported"),
+        (_rendering(density_noise=0.5), "has density_noise 0.5, where only 0 is supported"),
+        (_arguments(sr_num_fp16_res="4"), "has sr_num_fp16_res '4', which is no whole number"),
+        (lambda file: file.arguments.pop("sr_num_fp16_res"), "lacks sr_num_fp16_res, which says whether its super-res"),
         (_rendering(superresolution_module="evil.Module"), "has the super-resolution 'evil.Module', and only"),
         (_rendering(superresolution_module=None), "has the super-resolution None, and only"),
         (_rendering(ray_start="auto"), "has ray_start 'auto', which is no number"),
@@ -209,6 +213,16 @@ def test_settings_that_we_cannot_honour_are_refused_by_name(change, fragment, pi
         read_panohead(path)
     assert str(error.value).startswith(str(path))
     assert fragment in str(error.value)
+
+
+def test_settings_that_nobody_knows_are_told(pickled):
+    assert read_panohead(pickled()).unknown == ()
+
+    def change(file):
+        file.rendering["cull"] = 0.5
+        file.arguments |= {"use_noise": False, "mapping_kwargs": {"num_layers": 2, "lr_multiplier": 1}}
+
+    assert read_panohead(pickled(change)).unknown == ("cull", "lr_multiplier", "use_noise")
 
 
 def test_tensors_that_do_not_fit_are_all_told_with_what_was_expected(pickled, generator_arrays):
