@@ -557,7 +557,7 @@ def test_wrong_interpreters_are_refused_with_a_reason(world, finish, tmp_path):
 
 def test_an_existing_python_runs_the_extensions_code_and_is_left_as_it_is(fresh, finish):
     own = fresh.root / "mine"
-    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", str(own)], check=True)
+    subprocess.run([PYTHON, "-I", "-m", "venv", "--without-pip", str(own)], check=True)
     python = own / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     site = next(own.rglob("site-packages"))
     environment = fresh.environment()

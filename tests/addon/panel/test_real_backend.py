@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,8 +17,9 @@ PORTRAIT = ROOT / "examples" / "portrait.jpg"
 
 @pytest.fixture
 def real(addon, monkeypatch):
-    """The add-on with the backend itself, in the Python that runs the tests."""
-    line = [sys.executable, "-I", "-u", "-X", "utf8", "-c", OWN_CODE.format(extension=str(ROOT)) + RUN, "serve"]
+    """The add-on with the backend itself, in its own Python where the tests run in one that is too new for it."""
+    python = os.environ.get("HEADSTITCH_BACKEND_PYTHON", sys.executable)
+    line = [python, "-I", "-u", "-X", "utf8", "-c", OWN_CODE.format(extension=str(ROOT)) + RUN, "serve"]
     monkeypatch.setattr(addon.heartbeat, "backend_command", lambda: line)
     return addon
 
