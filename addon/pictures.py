@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import bpy
 import bpy.utils.previews
+import numpy as np
 
 from . import strings
 from .session import FORBIDDEN, TaskError
@@ -79,7 +82,7 @@ def file_of(image: bpy.types.Image) -> Path:
 
 
 def _save(image: bpy.types.Image, target: Path) -> None:
-    """As PNG, leaving the image as it is."""
+    """As PNG, leaving the image as it is: not by ``Image.save``, which renames it in older Blenders."""
     if image.type in ("RENDER_RESULT", "COMPOSITING"):  # with the colours of the view
         settings = bpy.context.scene.render.image_settings
         before = settings.file_format
@@ -89,14 +92,31 @@ def _save(image: bpy.types.Image, target: Path) -> None:
         finally:
             settings.file_format = before
         return
-    if not image.has_data and 0 in image.size:
+    width, height = image.size
+    values = np.empty(len(image.pixels), np.float32)
+    if not values.size:
         raise RuntimeError(strings.NO_PIXELS)
-    before = image.file_format
-    image.file_format = "PNG"
-    try:
-        image.save(filepath=str(target), save_copy=True)
-    finally:
-        image.file_format = before
+    image.pixels.foreach_get(values)
+    pixels = values.reshape(height, width, -1)[::-1]  # Blender's first row is the lowest
+    if image.is_float:  # linear; others hold what is shown
+        colour = np.clip(pixels[:, :, :3], 0, 1)
+        curved = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
+        pixels = np.concatenate([curved, pixels[:, :, 3:]], axis=2)
+    target.write_bytes(encode_png((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)))
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """A PNG of pixels (H, W, 1, 3 or 4) uint8, row 0 at the top; Blender ships nothing that writes arrays."""
+    height, width, channels = pixels.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    body = zlib.compress(rows.tobytes(), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def _temporary_folder() -> Path:

@@ -124,6 +124,22 @@ def test_what_was_painted_is_what_is_taken(addon, bpy, editor):
     assert (editor.image.source, editor.image.filepath) == ("GENERATED", "")
 
 
+def test_a_float_image_comes_as_it_looks(addon, bpy, editor):
+    editor.image = generated(bpy, colour=(0.2, 0.002, 2.0, 1.0), float_buffer=True)
+    assert pixel(bpy, addon.queueing.chosen_photo())[1] == [124, 7, 255]
+
+
+def test_the_picture_is_not_upside_down(addon, bpy, editor):
+    image = generated(bpy)
+    values = list(image.pixels)
+    values[:4] = [1.0, 0.0, 0.0, 1.0]  # the lower left corner
+    image.pixels[:] = values
+    editor.image = image
+    path = addon.queueing.chosen_photo()
+    again = bpy.data.images.load(str(path))
+    assert [round(x, 2) for x in again.pixels] == [round(x, 2) for x in values]
+
+
 def test_a_file_that_was_painted_over_is_not_overwritten(addon, bpy, editor):
     photo = addon.photo("ada")
     before = photo.read_bytes()
