@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import types
 
 import pytest
 from headstitch.backend import cli
@@ -135,3 +137,26 @@ def test_listing_needs_a_folder_that_can_be_read(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HEADSTITCH_MODELS", str(tmp_path / "none"))
     assert cli.main(["models", "list"]) == 0
     assert "There are no other models" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("shelf", ["list"]), ("shelf", ["verify", "x"]), ("shelf", ["remove", "x"]), ("importer", ["import"])],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_stop_while_libraries_start_waits_for_them_and_is_a_stop(module, command, shelf, monkeypatch, capsys):
+    started = []
+
+    class Starting(types.ModuleType):
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            signal.raise_signal(signal.SIGINT)
+            started.append(name)
+            return
+
+    name = f"headstitch.backend.models.{module}"
+    monkeypatch.setitem(sys.modules, name, Starting(name))
+    assert cli.main(line(shelf) if command == ["import"] else ["models", *command]) == 130
+    assert started
+    assert capsys.readouterr().err == "Stopped; nothing was left half-written.\n"
