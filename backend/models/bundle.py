@@ -116,7 +116,7 @@ class Bundle:
     def _read(self, build: Any, config: Any, name: str, device: torch.device | str) -> Any:
         with torch.device("meta"):
             network = build(config)
-        expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        expected = weights.shapes_of(network.state_dict())
         self._check(name, expected)
         state = {}
         with open_tensors(self.folder / name, AGAIN) as file:
@@ -128,11 +128,7 @@ class Bundle:
         return network.eval().requires_grad_(False)
 
     def _check(self, name: str, expected: Mapping[str, tuple[int, ...]]) -> None:
-        found = {key: weights.StoredTensor(shape, _nothing) for key, shape in self._shapes(name).items()}
-        whole = {key: value for key, value in expected.items() if key not in found and key.endswith(weights.COUNTER)}
-        weights.check_names(found, expected, str(self.folder / name), "import the model again.")
-        if whole:
-            raise ModelError(f"{self.folder / name} lacks {next(iter(whole))}; import the model again.")
+        weights.check_shapes(self._shapes(name), expected, str(self.folder / name), AGAIN, counters=True)
 
     def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
         with open_tensors(self.folder / name, AGAIN) as file:
@@ -224,7 +220,9 @@ def write_bundle(
     parts = {disk.GENERATOR: generator} | {disk.ENCODERS[which]: encoders[which][0] for which in configs}
     whose = {disk.GENERATOR: "The generator"} | {disk.ENCODERS[which]: f"The {which} encoder" for which in configs}
     for file, tensors in parts.items():
-        weights.check_names(tensors, expected[file], whose[file], "take the files from their official source.")
+        weights.check_shapes(
+            weights.shapes_of(tensors), expected[file], whose[file], "take the files from their official source."
+        )
     needed = MARGIN + sum(_bytes(shapes, half=half) for shapes in expected.values())
     with disk.written_whole(folder, needed, replace=replace) as partial:
         files = {}
@@ -336,7 +334,3 @@ def _save(
     kinds = {name: (_dtype(name, shape, half=half), shape) for name, shape in shapes.items()}
     write_tensors(path, kinds, value)
     sync(path)
-
-
-def _nothing() -> torch.Tensor:
-    raise NotImplementedError("only its shape is asked for")

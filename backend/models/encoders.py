@@ -25,8 +25,8 @@ from ..networks.config import EncoderConfig, GeneratorConfig
 from .disk import told
 from .pickles import RefusalError
 from .safefile import open_tensors
-from .torchfile import read_torch, reading, refused_as
-from .weights import StoredTensor, Weights, check_names, expected_encoder, listed, shown
+from .torchfile import read_torch, reading, told_of
+from .weights import StoredTensor, Weights, check_shapes, expected_encoder, listed, shapes_of, shown
 
 FIRST = "input_layer.0.weight"
 W_SIGN = "styles.0.linear.weight"
@@ -40,7 +40,7 @@ MOST_NETWORKS = 64  # in one file; official ones hold four or so
 LONGEST_NAME = 256
 LARGEST_SIZE = 1 << 14  # channels of a layer
 MOST_TENSORS = 100_000
-LARGEST_MEAN = 16 << 20  # bytes of a file that holds a mean w+ alone
+LARGEST_MEAN = 1 << 20  # bytes of a file that holds a mean w+ alone; the official one has 57 kB at the most
 ADVICE = "take the encoder's official files."
 
 
@@ -139,7 +139,7 @@ def build_config(stages: Stages, generator: GeneratorConfig, which: str) -> Enco
         raise ModelError(f"{what} has sizes that none can have ({error}); {ADVICE}") from error
     found = _joined(stages)
     # Its own mean is checked where it is made; here every stage is what it should be.
-    check_names({**found, MEAN: torch.empty(config.num_ws, w_dim)}, expected, what, ADVICE)
+    check_shapes({**shapes_of(found), MEAN: (config.num_ws, w_dim)}, expected, what, ADVICE)
     config.check_fits(generator)
     return config
 
@@ -298,14 +298,9 @@ def _flat(value: Any, path: Path) -> Iterable[tuple[str, StoredTensor]]:
             if type(key) is not str or len(key) > LONGEST_NAME:  # optimisers number their states
                 continue
             if isinstance(entry, StoredTensor):
-                yield f"{prefix}{key}", StoredTensor(entry.shape, partial(_load, path, entry))
+                yield f"{prefix}{key}", told_of(path, entry)
             elif isinstance(entry, dict) and depth < DEEPEST:
                 waiting.append((f"{prefix}{key}.", entry, depth + 1))
-
-
-def _load(path: Path, tensor: StoredTensor) -> torch.Tensor:
-    with refused_as(path):
-        return tensor.load()
 
 
 def _from_safetensors(path: Path) -> dict[str, StoredTensor]:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..networks.config import GeneratorConfig
 from ..networks.superresolution import LAYOUTS
 from .pickles import Budget, Dict, Inert, Reader, RefusalError, Symbol, Symbols, counted
-from .torchfile import STORAGES, TENSORS, Storage, instances, read_legacy, reading, refused_as
-from .weights import StoredTensor, Weights, check_names, expected_generator, shown
+from .torchfile import STORAGES, TENSORS, Storage, instances, read_legacy, reading, told_of
+from .weights import StoredTensor, Weights, check_shapes, expected_generator, shapes_of, shown
 
 GENERATOR = "TriPlaneGenerator"
 PERSISTENCE = 6  # version of the layout in which modules are kept
@@ -98,18 +96,8 @@ def read_panohead(path: Path) -> PanoHead:
     for name, shape in EXTRA.items():
         if name in found and found[name].shape == shape:
             del found[name]
-    check_names(found, expected, str(path), ADVICE)
-    return PanoHead(config, {name: _of(path, tensor) for name, tensor in found.items()}, unknown)
-
-
-def _of(path: Path, tensor: StoredTensor) -> StoredTensor:
-    """The same tensor, whose loading tells of the file when it fails."""
-
-    def load() -> torch.Tensor:
-        with refused_as(path):
-            return tensor.load()
-
-    return StoredTensor(tensor.shape, load)
+    check_shapes(shapes_of(found), expected, str(path), ADVICE)
+    return PanoHead(config, {name: told_of(path, tensor) for name, tensor in found.items()}, unknown)
 
 
 # --- what the pickle may name ----------------------------------------------------------------------------------------

@@ -220,6 +220,16 @@ def refused_as(path: Path) -> Iterator[None]:
         raise ModelError(f"{path} {error}; take the file from its official source again.") from error
 
 
+def told_of(path: Path, tensor: StoredTensor) -> StoredTensor:
+    """The same tensor, whose loading tells of the file when it fails."""
+
+    def load() -> torch.Tensor:
+        with refused_as(path):
+            return tensor.load()
+
+    return StoredTensor(tensor.shape, load)
+
+
 def read_torch(data: memoryview) -> Any:
     """The value in a file of torch.save.
 

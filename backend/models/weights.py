@@ -78,24 +78,37 @@ def expected_encoder(config: EncoderConfig) -> Mapping[str, tuple[int, ...]]:
     return _shapes(lambda: Encoder(config))
 
 
-def check_names(weights: Weights, expected: Mapping[str, tuple[int, ...]], what: str, advice: str) -> None:
-    """Make sure that the weights are exactly those that are expected.
+def shapes_of(weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Names and shapes; no numbers are read."""
+    return {name: tuple(value.shape) for name, value in weights.items()}
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    what: str,
+    advice: str,
+    *,
+    counters: bool = False,
+) -> None:
+    """Make sure that tensors are exactly those that are expected.
 
     Args:
-        weights: what there is.
-        expected: names and shapes; counters of batch norms may be missing.
+        found: names and shapes of what there is.
+        expected: names and shapes of what there should be.
         what: who they are, to begin the sentence with.
         advice: what to do next, to end it.
+        counters: whether those of batch norms must be there, too.
 
     Raises:
         ModelError: tensors are missing, unexpected or of another shape; the sentence names them.
     """
-    missing = [name for name in expected if name not in weights and not name.endswith(COUNTER)]
-    unexpected = [name for name in weights if name not in expected]
+    missing = [name for name in expected if name not in found and (counters or not name.endswith(COUNTER))]
+    unexpected = [name for name in found if name not in expected]
     wrong = [
-        f"{shown(name)} is {_sizes(weights[name].shape)} instead of {_sizes(shape)}"
+        f"{shown(name)} is {_sizes(found[name])} instead of {_sizes(shape)}"
         for name, shape in expected.items()
-        if name in weights and tuple(weights[name].shape) != shape
+        if name in found and found[name] != shape
     ]
     parts = []
     if wrong:
@@ -140,7 +153,7 @@ def _sizes(shape: Iterable[int]) -> str:
 
 def _shapes(build: Callable[[], nn.Module]) -> Mapping[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return MappingProxyType({name: tuple(value.shape) for name, value in build().state_dict().items()})
+        return MappingProxyType(shapes_of(build().state_dict()))
 
 
 def check_config(config: GeneratorConfig) -> None:
