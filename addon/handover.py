@@ -46,9 +46,10 @@ def hand_over(task: Task) -> str:
         except RuntimeError as error:
             raise HandOverError(plain(error)) from error
         head = bpy.context.view_layer.objects.active
-    if "FINISHED" not in done or head is None:
+    name = task.placement.replace or (head.name if head is not None else "")  # a rebuilt head need not be active
+    if "FINISHED" not in done or not name:
         raise HandOverError(strings.NO_REASON)
-    return task.placement.replace or head.name
+    return name
 
 
 def plain(error: RuntimeError) -> str:
