@@ -157,6 +157,8 @@ def _sentence(path: Path, done: str, error: OSError) -> str:
         return f"{path} is a folder; give a file."
     if error.errno in whole.DENIED:
         return f"{path} cannot be {done}, for lack of permission; change that, or choose another place."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and done == "written":
+        return f"{path} cannot be made because a file stands in its way; set HEADSTITCH_MODELS to another folder."
     return f"{path} cannot be {done} ({error.strerror or error}); choose another place."
 
 

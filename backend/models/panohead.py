@@ -78,7 +78,7 @@ def read_panohead(path: Path) -> PanoHead:
     """
     with reading(path) as data:
         if data[:1] != b"\x80":
-            raise RefusalError("is no pickle of PanoHead")
+            raise RefusalError("is no pickle of PanoHead, which --generator takes")
         budget = Budget()
         reader = Reader(data, _symbols(budget), budget)
         top = reader.read()

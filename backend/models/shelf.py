@@ -10,7 +10,7 @@ from ..errors import ModelError
 from ..system import ELSEWHERE, check_memory
 from . import disk
 from .bundle import Bundle, load_bundle
-from .store import NAME, find_model, folder_of, models_folder
+from .store import NAME, TAKEN, find_model, folder_of, models_folder
 
 VERIFYING = 128 << 20  # bytes of memory that it takes beside the file that it looks at, generously
 LEFTOVER = re.compile(rf"\.({NAME.pattern})\.(?:old|partial)-[0-9a-f]+")
@@ -50,6 +50,10 @@ def verify_model(name_or_path: str) -> Bundle:
         ModelError: something is wrong; the sentence says what.
         ResourceError: there is too little memory.
     """
+    if name_or_path.lower() in TAKEN:
+        raise ModelError(
+            f"The {name_or_path.lower()} comes with Headstitch and is as whole as that; name an imported model."
+        )
     bundle = load_bundle(name_or_path)
     check_memory(VERIFYING, mapped=max(size for _, size in bundle.files.values()), otherwise=ELSEWHERE)
     bundle.verify()
@@ -65,6 +69,13 @@ def remove_model(name: str) -> tuple[Path, int, list[str]]:
     Raises:
         ModelError: there is no such model, or the disk refuses.
     """
+    if name.lower() in TAKEN:
+        raise ModelError(f"The {name.lower()} comes with Headstitch and cannot be removed; name an imported model.")
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"{name[:200]!r} is no model's name; give a name that headstitch models list shows (what lies outside of "
+            f"{models_folder()} is removed by hand)."
+        )
     folder = folder_of(name)
     with disk.told(folder, "removed"):
         disk.recover(folder)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 from headstitch.backend import cli
@@ -104,6 +105,15 @@ def test_only_models_are_removed(shelf, capsys):
     for name in (str(outside), "../outside", "template", "."):
         assert cli.main(["models", "remove", name]) == ModelError.exit_code
     assert len(list(outside.iterdir())) == 4
+    capsys.readouterr()
+    for command, name, said in (
+        ("verify", "template", "The template comes with Headstitch and is as whole as that; name an imported model."),
+        ("remove", "Template", "The template comes with Headstitch and cannot be removed; name an imported model."),
+        ("remove", str(outside), "is no model's name; give a name that headstitch models list shows"),
+        ("remove", "gone", "There is no model 'gone', neither in"),
+    ):
+        assert cli.main(["models", command, name]) == ModelError.exit_code
+        assert said in capsys.readouterr().err
     link = shelf.models / "linked"
     link.symlink_to(outside)
     assert cli.main(["models", "remove", "linked"]) == 0
@@ -160,3 +170,28 @@ def test_a_stop_while_libraries_start_waits_for_them_and_is_a_stop(module, comma
     assert cli.main(line(shelf) if command == ["import"] else ["models", *command]) == 130
     assert started
     assert capsys.readouterr().err == "Stopped; nothing was left half-written.\n"
+
+
+def test_names_of_files_and_folders_may_be_any(shelf, monkeypatch, capsys):
+    folder = shelf.folder / "Köpfe, zweite Reihe 模型"
+    folder.mkdir()
+    for path in shelf.files.all():
+        path.rename(folder / f"{path.stem} é{path.suffix}")
+    shelf.files = replace(
+        shelf.files,
+        generator=folder / "G é.pkl",
+        visible=[folder / "visible é.pt"],
+        occluded=[folder / "occluded é.pt"],
+        latent_avg=folder / "latent_avg é.npy",
+    )
+    models = folder / "models of mine"
+    monkeypatch.setenv("HEADSTITCH_MODELS", str(models))
+    assert cli.main(line(shelf)) == 0
+    assert cli.main(["models", "verify", str(models / "panohead")]) == 0
+    assert str(models / "panohead") in capsys.readouterr().out
+    monkeypatch.setenv("HEADSTITCH_MODELS", str(folder / "G é.pkl"))
+    assert cli.main(line(shelf)) == ModelError.exit_code
+    assert capsys.readouterr().err == (
+        f"{folder / 'G é.pkl' / 'panohead'} cannot be made because a file stands in its way; "
+        "set HEADSTITCH_MODELS to another folder.\n"
+    )

@@ -173,7 +173,7 @@ def test_a_file_that_is_not_there_is_one_sentence(part, shelf):
 
 
 def test_files_in_each_others_place_are_refused(shelf):
-    with pytest.raises(ModelError, match=r"visible\.pt is no pickle of PanoHead; take"):
+    with pytest.raises(ModelError, match=r"visible\.pt is no pickle of PanoHead, which --generator takes; take"):
         shelf.import_(generator=shelf.files.visible[0])
     with pytest.raises(ModelError, match=r"G\.pkl is neither a file of torch\.save nor safetensors; take"):
         shelf.import_(visible=[shelf.files.generator])
