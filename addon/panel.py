@@ -15,7 +15,7 @@ from .session import TEMPLATE, Session, Task
 
 TAB = "Headstitch"
 PICTURE = 7.0  # size of the photo in the panel, in icons
-SMALL = 5.0
+SHEET = 9.0  # of preview.png, which is twice as wide as high
 MOST_WARNINGS = 6
 
 
@@ -196,8 +196,11 @@ def _draw_readiness(layout: Any, now: Session | None, width: float) -> None:
     """What keeps heads from being made, and an add-on and a backend of two versions."""
     missing = heartbeat.not_ready()
     note = now.client.note if now is not None else ""
+    _, work = heartbeat.existing()
     for sentence in filter(None, (missing, note)):
         box = layout.box()
+        if sentence == missing and work is not None and work.busy:
+            progress_bar(box, work.event.text or sentence, work.event.fraction, work.event.seconds_left)
         paragraph(box, sentence, width, icon="INFO" if sentence == missing else "ERROR")
         box.operator("headstitch.show_preferences", icon="PREFERENCES")
 
@@ -260,7 +263,7 @@ def _draw_task(layout: Any, task: Task, index: int, width: float) -> None:
     row.operator("headstitch.dismiss", text="", icon="X", emboss=False).index = index
     icon = pictures.want(task.preview) if index == 0 else 0
     if icon:
-        box.template_icon(icon_value=icon, scale=SMALL)
+        box.template_icon(icon_value=icon, scale=SHEET)
     if task.sentence:
         paragraph(box, f"{task.sentence}: {task.out}", width, icon="ERROR")
         box.operator("headstitch.import_again", icon="IMPORT").index = index

@@ -137,8 +137,8 @@ class Preferences(bpy.types.AddonPreferences):
         draw_environment(self.layout, current_upkeep(), self, width)
         column = self.layout.column()
         column.use_property_split = True
-        column.prop(self, "heads_folder")
-        column.prop(self, "models_folder")
+        column.prop(self, "heads_folder", placeholder=strings.EMPTY_HEADS_FOLDER)
+        column.prop(self, "models_folder", placeholder=strings.EMPTY_MODELS_FOLDER)
         column.prop(self, "idle_minutes")
 
 
@@ -177,8 +177,8 @@ def draw_environment(layout: Any, work: Upkeep | None, chosen: Any, width: int) 
     column = box.column()
     column.use_property_split = True
     column.prop(chosen, "build")
-    column.prop(chosen, "python")
-    column.prop(chosen, "wheels")
+    column.prop(chosen, "python", placeholder=strings.EMPTY_PYTHON)
+    column.prop(chosen, "wheels", placeholder=strings.EMPTY_WHEELS)
     column.prop(chosen, "keep_wheels")
     if work.status.build == "existing":
         column.operator("headstitch.environment_forget_existing", icon="LOOP_BACK")

@@ -65,7 +65,9 @@ def add(
             tasks.append(session.add(photo, heads or heartbeat.heads_folder(), options, placement))
         except TaskError as error:
             refused.append(str(error))
-    if tasks and not bpy.app.background:
+            if not bpy.app.background:  # there the exception says it
+                session.refuse(photo, str(error))
+    if not bpy.app.background:
         heartbeat.wake()
     return tasks, refused
 

@@ -150,6 +150,11 @@ class Session:
         self._changed()
         return task
 
+    def refuse(self, photo: Path, sentence: str) -> None:
+        """Show among the tasks why a photo could not be queued."""
+        self.tasks.append(Task(photo, Path(), Placement(), self.token, state="failed", sentence=sentence))
+        self._changed()
+
     def cancel(self) -> None:
         """End the task that runs, and drop those that wait; heads that are on the disk already stay there."""
         for task in [task for task in self.tasks if not task.over]:

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -195,6 +196,17 @@ def test_a_photo_that_is_not_there_is_refused(addon, bpy):
     assert refused == [f'There is no photo "{addon.tmp_path / "nobody.png"}"; choose another']
     addon.finish(*tasks)
     assert [task.state for task in tasks] == ["imported"]
+
+
+def test_what_was_refused_stays_in_the_panel(addon, bpy, draw, monkeypatch):
+    app = SimpleNamespace(background=False)
+    monkeypatch.setattr(addon.queueing, "bpy", SimpleNamespace(app=app, types=bpy.types, path=bpy.path))
+    tasks, refused = addon.queueing.add(bpy.context, [addon.tmp_path / "nobody.png"])
+    assert (tasks, len(refused)) == ([], 1)
+    drawn = draw(addon.panel.ResultsPanel)
+    assert f"nobody.png {refused[0]}" in drawn.texts()
+    assert bpy.app.timers.is_registered(addon.heartbeat._beat)
+    assert addon.heartbeat.beat() is None
 
 
 def test_a_photo_that_is_deleted_meanwhile_is_a_sentence(addon):
