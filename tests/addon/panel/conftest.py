@@ -17,7 +17,8 @@ from headstitch.addon.environment import OWN_CODE
 ROOT = Path(__file__).parents[3]
 STAND_IN = Path(__file__).with_name("stand_in.py")
 EXTENSION = "bl_ext.user_default.headstitch"
-ISOLATED = [sys.executable, "-I", "-u", "-X", "utf8", "-c", OWN_CODE.format(extension=str(ROOT))]
+PYTHON = os.environ.get("HEADSTITCH_BACKEND_PYTHON", sys.executable)  # the backend's; Blender's may be too new for it
+ISOLATED = [PYTHON, "-I", "-u", "-X", "utf8", "-c", OWN_CODE.format(extension=str(ROOT))]
 RUN = f"import runpy\nrunpy.run_path({str(STAND_IN)!r}, run_name='__main__')\n"
 DEADLINE = 60.0  # seconds for what takes none, on a machine that has much else to do
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -169,6 +170,28 @@ def test_each_error_stands_in_the_panel_and_the_next_photo_works(addon, bpy, dra
         assert copied.endswith(task.log)
     bpy.ops.headstitch.dismiss(index=drawn.of("headstitch.dismiss").index)
     assert not addon.panel.ResultsPanel.poll(bpy.context)
+    (after,) = addon.add("ada")
+    addon.finish(after)
+    assert after.state == "imported"
+
+
+def test_kills_at_random_moments_leave_the_scene_as_it_was_and_the_next_photo_works(addon, bpy):
+    moments = random.Random(6)
+    before, failed = names(bpy), 0
+    for number in range(10):
+        (task,) = addon.add(f"short-{number}")
+        addon.beat_until(lambda: addon.session.client.pid)
+        end = time.monotonic() + moments.uniform(0, 0.5)
+        addon.beat_until(lambda end=end: time.monotonic() > end)
+        os.kill(addon.session.client.pid, signal.SIGKILL)
+        addon.finish(task)
+        if task.state == "failed":  # one that had not begun yet has got another process, once
+            failed += 1
+            assert task.sentence.startswith("The backend")
+            assert names(bpy) == before
+            assert not task.out.exists()
+        before = names(bpy)
+    assert failed >= 1
     (after,) = addon.add("ada")
     addon.finish(after)
     assert after.state == "imported"
