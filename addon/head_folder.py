@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ METRES_PER_UNIT = 0.01 / 0.02366  # 1 cm is 0.02366 of PanoHead's world units
 WORLD_TO_BLENDER = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # y up, z front to Z up, -Y front
 OPENCV_TO_BLENDER = np.diag([1.0, -1.0, -1.0])  # a camera's own axes: y down, z forward to y up, z backward
 NECK_BAND = 0.02  # the part of the head's height that counts as its lowest ring
+LARGEST_SIDE = 16384  # pixels of a picture; more than any graphics card takes
 LARGEST_HEAD = 1 << 30  # bytes of all arrays together; a head of 200,000 faces takes 10 MB
 
 ARRAYS: Mapping[str, tuple[tuple[int | None, ...], str]] = {  # shape (None: any), kinds of numbers as in dtype.kind
@@ -84,6 +86,9 @@ def read_head_folder(folder: Path) -> HeadFolder:
     for file in (npz, albedo, record):
         if not file.is_file():
             raise HeadFolderError(strings.FILE_MISSING.format(folder=folder, file=file.name))
+    photo, preview = _if_there(folder / "photo.png"), _if_there(folder / "preview.png")
+    for picture in filter(None, (albedo, photo, preview)):
+        _check_size(picture)
     arrays = _read_arrays(npz)
     _check_mesh(npz, arrays["vertices"], arrays["faces"], arrays["corner_uvs"])
     _check_camera(npz, arrays["cam2world"], arrays["intrinsics"])
@@ -96,8 +101,8 @@ def read_head_folder(folder: Path) -> HeadFolder:
         cam2world=arrays["cam2world"].astype(np.float64),
         intrinsics=arrays["intrinsics"].astype(np.float64),
         albedo=albedo,
-        photo=_if_there(folder / "photo.png"),
-        preview=_if_there(folder / "preview.png"),
+        photo=photo,
+        preview=preview,
         provenance=provenance,
         provenance_text=text,
     )
@@ -151,6 +156,19 @@ def provenance_properties(text: str) -> dict[str, str | int | float | bool]:
 
 def _if_there(file: Path) -> Path | None:
     return file if file.is_file() else None
+
+
+def _check_size(picture: Path) -> None:
+    """Refuse a PNG that would unpack to gigabytes. What is no PNG at all, Blender finds out."""
+    try:
+        with picture.open("rb") as file:
+            start = file.read(24)
+    except OSError as error:
+        raise HeadFolderError(strings.FILE_UNREADABLE.format(file=picture, reason=error.strerror or error)) from error
+    if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 24:
+        width, height = struct.unpack(">II", start[16:])
+        if max(width, height) > LARGEST_SIDE:
+            raise _damaged(picture, strings.PICTURE_TOO_LARGE.format(width=width, height=height, limit=LARGEST_SIDE))
 
 
 def _read_arrays(npz: Path) -> dict[str, np.ndarray]:

@@ -153,6 +153,20 @@ def test_a_damaged_record_is_refused(write_head, text, reason):
         read_head_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["albedo.png", "photo.png", "preview.png"])
+def test_a_picture_that_would_fill_the_memory_is_refused(write_head, write_png, pixels, name):
+    folder = write_head()
+    write_png(folder / name, pixels)
+    bomb = bytearray((folder / name).read_bytes())
+    bomb[16:24] = (16384).to_bytes(4, "big") * 2
+    (folder / name).write_bytes(bomb)
+    assert read_head_folder(folder).name == "ada"
+    bomb[20:24] = (16385).to_bytes(4, "big")
+    (folder / name).write_bytes(bomb)
+    with pytest.raises(HeadFolderError, match=f"{name}. is damaged: it has 16384 x 16385 pixels, more than the 16384"):
+        read_head_folder(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
