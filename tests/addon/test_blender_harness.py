@@ -1,4 +1,4 @@
-"""Ten kills of the backend at random moments in a real Blender; ``benchmarks/blender_harness.py`` does the whole."""
+"""The harness for Blender measures what it says it does; ten kills stand in ``panel/test_generate.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "blender_harness.py"
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by POSIX signals")
 @pytest.mark.usefixtures("extension")
-def test_ten_kills_leave_blender_alive_its_scene_unchanged_and_the_next_job_working(write_head, tmp_path):
+def test_the_harness_kills_and_cancels_and_tells_how_it_went(write_head, tmp_path):
     head = write_head("model head")
     photo = tmp_path / "short.png"  # what the stand-in for the backend does: half a second of work
     photo.write_bytes((head / "albedo.png").read_bytes())
@@ -33,7 +33,7 @@ def test_ten_kills_leave_blender_alive_its_scene_unchanged_and_the_next_job_work
     found = [str(Path(headstitch.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
     finished = subprocess.run(
-        [*command, "--kills", "10", "--cancels", "2", "--jobs", "1", "--without-hand-over"],
+        [*command, "--kills", "3", "--cancels", "1", "--jobs", "1", "--without-hand-over"],
         capture_output=True,
         text=True,
         env=environment,
@@ -43,6 +43,9 @@ def test_ten_kills_leave_blender_alive_its_scene_unchanged_and_the_next_job_work
     assert (tmp_path / "j").is_file(), finished.stderr
     figures = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
     assert figures["kills"]["wrong"] == []
-    assert figures["kills"]["count"] == figures["kills"]["failed"] + figures["kills"]["imported"] == 10
-    assert figures["kills"]["failed"] >= 5
+    assert figures["kills"]["count"] == figures["kills"]["failed"] + figures["kills"]["imported"] == 3
+    assert figures["kills"]["failed"] >= 1
+    assert figures["blocks"]["looks"] > 50
+    assert 0 < figures["blocks"]["median_seconds"] <= figures["blocks"]["longest_seconds"]
+    assert figures["job_seconds"]["warm"] >= 0.5
     assert figures["cancels"]["longest_seconds"] <= 2.0
