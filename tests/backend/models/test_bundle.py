@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -252,12 +253,17 @@ def test_too_little_space_is_said_before_anything_is_written(parts, tmp_path, mo
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
-def test_a_folder_that_may_not_be_written_says_so(parts, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ModelError, match="for lack of permission"):
-        write_bundle(tmp_path / "tiny", **parts)
-    tmp_path.chmod(0o700)
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs root, to become somebody without rights")
+def test_a_folder_that_may_not_be_written_says_so(parts):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(ModelError, match=r"tiny cannot be written, for lack of permission; change that, or"):
+                write_bundle(Path(place) / "tiny", **parts)
+        finally:
+            os.seteuid(0)
+        assert names(Path(place)) == []
 
 
 def test_a_stop_in_the_middle_leaves_nothing(parts, tmp_path, monkeypatch):
