@@ -11,8 +11,9 @@ import bpy
 from . import strings
 from .session import HandOverError, NotNow, Task
 
-# While one of these runs in a window, the mode must not be left under it.
-OCCUPIED = ("TRANSFORM_OT_", "MESH_OT_", "CURVE_OT_", "SCULPT_OT_", "PAINT_OT_", "GPENCIL_OT_", "GREASE_PENCIL_OT_")
+# While an operator of one of these runs in a window, the mode must not be left under it.
+TOOLS = ("TRANSFORM", "MESH", "OBJECT", "CURVE", "CURVES", "SCULPT", "PAINT", "GPENCIL", "GREASE_PENCIL", "PARTICLE")
+OCCUPIED = tuple(f"{tool}_OT_" for tool in TOOLS)
 
 
 def hand_over(task: Task) -> str:

@@ -215,7 +215,7 @@ def _draw_photo(layout: Any, settings: Any) -> None:
     else:
         image = pictures.shown_image()
         layout.label(text=image.name if image is not None else strings.NO_IMAGE_SHORT, icon="IMAGE_DATA")
-        icon = image.preview.icon_id if image is not None and image.preview is not None else 0
+        icon = layout.icon(image) if image is not None else 0  # Blender makes it in the background
     if icon:
         layout.template_icon(icon_value=icon, scale=PICTURE)
 
@@ -261,14 +261,14 @@ def _draw_task(layout: Any, task: Task, index: int, width: float) -> None:
     row = box.row()
     row.label(text=task.object_name or task.name, icon="CHECKMARK" if task.state == "imported" else "INFO")
     row.operator("headstitch.dismiss", text="", icon="X", emboss=False).index = index
-    icon = pictures.want(task.preview) if index == 0 else 0
-    if icon:
-        box.template_icon(icon_value=icon, scale=SHEET)
     if task.sentence:
         paragraph(box, f"{task.sentence}: {task.out}", width, icon="ERROR")
         box.operator("headstitch.import_again", icon="IMPORT").index = index
     for warning in task.warnings[:MOST_WARNINGS]:
         paragraph(box, warning, width, icon="ERROR")
+    icon = pictures.want(task.preview) if index == 0 else 0
+    if icon:
+        box.template_icon(icon_value=icon, scale=SHEET)
     row = box.row()
     row.label(text=strings.TOOK.format(seconds=round(task.seconds)) if task.seconds else "")
     row.operator("headstitch.open_file", text=strings.OPEN_FOLDER, icon="FILE_FOLDER").path = str(task.out)

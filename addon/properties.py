@@ -166,7 +166,7 @@ def _set_model(self: object, number: int) -> None:
 
 def _set_photo(self: object, path: str) -> None:
     values["photo"] = path
-    pictures.want(bpy.path.abspath(path) if path else "")
+    pictures.forget(bpy.path.abspath(path) if path else "")  # it may be another picture by now
 
 
 class HeadstitchSettings(bpy.types.PropertyGroup):

@@ -233,7 +233,7 @@ IMPORT_AGAIN_DESCRIPTION = "Bring the head that stayed on the disk into the file
 SHOW_PREFERENCES = "Preferences"
 SHOW_PREFERENCES_DESCRIPTION = "Open the preferences of Headstitch"
 IMPORT_PHOTO_MENU = "Headstitch head from photo"
-IMPORT_PHOTO_LABEL = "Import Headstitch Photo"
+IMPORT_PHOTO_LABEL = "Generate Heads"
 IMPORT_PHOTO_DESCRIPTION = "Make a head of each photo, with the options of the panel; several stand in a grid"
 QUEUED = "{count} photos are on their way; the sidebar's tab Headstitch shows how far they are"
 
