@@ -16,6 +16,7 @@ from . import strings
 SENSOR = 36.0  # mm
 LENS = 85.0  # mm, a portrait lens
 MARGIN = 1.1  # of the frame around what is turned
+LAYERS, SPOKES = 48, 64  # in which its outline is looked at
 
 
 def add_turntable(
@@ -34,7 +35,8 @@ def add_turntable(
         set_scene: make it the scene's camera, and one turn its frame range.
     """
     scene = context.scene
-    middle, radius, half_height = _extent(context, obj)
+    middle, rims = _extent(context, obj)
+    radius = float(rims[:, 0].max())
     home = next((c for c in obj.users_collection if c.is_editable), scene.collection)
     rig = bpy.data.objects.new(strings.TURNTABLE_NAME.format(name=obj.name), None)
     title = strings.TURNTABLE_CAMERA_NAME.format(name=obj.name)
@@ -43,7 +45,7 @@ def add_turntable(
     rig.empty_display_type = "CIRCLE"
     rig.empty_display_size = radius
     camera.parent = rig
-    distance = _distance(radius, half_height, pitch)
+    distance = _distance(rims, pitch)
     camera.location = (0.0, -distance * math.cos(pitch), distance * math.sin(pitch))
     camera.rotation_euler = (math.pi / 2 - pitch, 0.0, 0.0)
     data, render = camera.data, scene.render
@@ -80,8 +82,11 @@ def _curves(obj: bpy.types.Object) -> Iterable[bpy.types.FCurve]:
     return anim_utils.action_get_channelbag_for_slot(animation.action, animation.action_slot).fcurves
 
 
-def _extent(context: bpy.types.Context, obj: bpy.types.Object) -> tuple[Vector, float, float]:
-    """The middle (scene coordinates) of the modified ``obj``, its reach from the upright axis, half its height."""
+def _extent(context: bpy.types.Context, obj: bpy.types.Object) -> tuple[Vector, np.ndarray]:
+    """The middle (scene coordinates) of the modified ``obj``, and the solid that it fills when it turns about it.
+
+    The solid as rims (N, 2): radius, height above the middle.
+    """
     evaluated = obj.evaluated_get(context.evaluated_depsgraph_get())
     vertices = evaluated.data.vertices
     points = np.empty(3 * len(vertices), np.float32)
@@ -90,13 +95,21 @@ def _extent(context: bpy.types.Context, obj: bpy.types.Object) -> tuple[Vector, 
     points = points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
-    radius = float(np.linalg.norm((points - middle)[:, :2], axis=1).max())
-    return Vector(middle), radius, float(high[2] - low[2]) / 2
+    reach, height = np.linalg.norm((points - middle)[:, :2], axis=1), points[:, 2] - middle[2]
+    edges = np.linspace(height.min(), height.max(), LAYERS + 1)
+    layer = np.clip(np.searchsorted(edges, height, side="right") - 1, 0, LAYERS - 1)
+    radius = np.zeros(LAYERS)
+    np.maximum.at(radius, layer, reach)
+    rims = [np.stack([radius, edges[:-1]], axis=1), np.stack([radius, edges[1:]], axis=1)]
+    return Vector(middle), np.concatenate(rims)
 
 
-def _distance(radius: float, half_height: float, pitch: float) -> float:
-    """From how far a cylinder around the middle is seen whole, with a margin."""
-    half = math.atan(SENSOR / 2 / LENS)
-    if pitch:  # tilted, the ball around the cylinder is what is safe
-        return MARGIN * math.hypot(radius, half_height) / math.sin(half)
-    return MARGIN * max(radius + half_height / math.tan(half), radius / math.sin(half))
+def _distance(rims: np.ndarray, pitch: float) -> float:
+    """From how far all points of the rims (N, 2) are in the picture, with a margin."""
+    half = SENSOR / 2 / LENS  # tangent of half the angle of view
+    turn = np.linspace(0, 2 * np.pi, SPOKES, endpoint=False)
+    x, y = rims[:, :1] * np.cos(turn), rims[:, :1] * np.sin(turn)
+    z = rims[:, 1:]
+    up = y * math.sin(pitch) + z * math.cos(pitch)
+    ahead = y * math.cos(pitch) - z * math.sin(pitch)  # how much farther than the middle
+    return float((MARGIN * np.maximum(np.abs(x), np.abs(up)) / half - ahead).max())

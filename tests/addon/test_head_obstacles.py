@@ -119,3 +119,13 @@ def test_a_folder_that_vanishes_while_it_is_read_is_told(bpy, write_head, monkey
     with pytest.raises(RuntimeError, match=r"albedo.png. cannot be read \(it is not there\)"):
         add(bpy, folder)
     assert counts(bpy) == before
+
+
+def test_during_a_render_the_scene_is_not_changed(bpy, monkeypatch):
+    logic = importlib.import_module("bl_ext.user_default.headstitch.addon.head_import")
+    assert logic.obstacle(bpy.context.scene) is None
+    running = SimpleNamespace(app=SimpleNamespace(is_job_running=lambda kind: kind == "RENDER"))
+    monkeypatch.setattr(logic, "bpy", running)
+    assert logic.obstacle(bpy.context.scene).startswith(
+        "A render is running, and the scene must not change meanwhile; "
+    )
