@@ -33,7 +33,7 @@ FLOORS = (
     {"template", "networks"},
     {"meshing", "models"},
     {"inversion"},
-    {"results"},
+    {"results", "training"},
     {"reconstruct", "render"},
     {"batch", "models_cli", "remesh"},
     {"workshop"},

@@ -1,0 +1,1 @@
+"""Hair as strands: where it grows, how it is combed, and what of it is curl."""
