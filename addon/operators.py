@@ -63,11 +63,11 @@ class GenerateFromPanel(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Queue the photo."""
         try:
-            photo = queueing.chosen_photo()
+            photo, writing = queueing.chosen_photo()
         except TaskError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return finish(self, *queueing.add(context, [photo]))
+        return finish(self, *queueing.add(context, [photo], writing))
 
 
 def what_is_missing() -> str:
@@ -98,13 +98,14 @@ class Generate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Queue the photo; without a window, wait for its head."""
         try:
-            photo = Path(bpy.path.abspath(self.filepath)) if self.filepath else queueing.chosen_photo()
+            named = (Path(bpy.path.abspath(self.filepath)), None) if self.filepath else None
+            photo, writing = named or queueing.chosen_photo()
         except TaskError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         changes = {"model": self.model} if self.model else {}
         heads = Path(bpy.path.abspath(self.heads)) if self.heads else None
-        return finish(self, *queueing.add(context, [photo], heads=heads, **changes))
+        return finish(self, *queueing.add(context, [photo], writing, heads=heads, **changes))
 
 
 class ImportPhotos(bpy.types.Operator):

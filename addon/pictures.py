@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import struct
 import tempfile
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -53,56 +54,84 @@ def shown_image() -> bpy.types.Image | None:
     return None
 
 
-def file_of(image: bpy.types.Image) -> Path:
+class Writing(threading.Thread):
+    """Writes pixels as a PNG, which takes seconds for a large image.
+
+    Args:
+        values: (H * W * channels) float32, Blender's first row the lowest.
+        size: width and height.
+        linear: whether they are linear light; others are what is shown.
+        target: the file, which is there as a whole or not at all.
+        name: of the image.
+    """
+
+    def __init__(self, values: np.ndarray, size: tuple[int, int], linear: bool, target: Path, name: str) -> None:
+        super().__init__(name="headstitch image", daemon=True)
+        self.error = ""
+        self._values, self._size, self._linear, self._target, self._image = values, size, linear, target, name
+        self.start()
+
+    def run(self) -> None:
+        """In the thread; touches nothing of Blender."""
+        pixels = self._values.reshape(self._size[1], self._size[0], -1)[::-1]
+        if self._linear:
+            colour = np.clip(pixels[:, :, :3], 0, 1)
+            curved = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
+            pixels = np.concatenate([curved, pixels[:, :, 3:]], axis=2)
+        beside = self._target.with_suffix(".partial")
+        try:
+            beside.write_bytes(encode_png((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)))
+            beside.replace(self._target)
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            self.error = strings.IMAGE_NOT_SAVED.format(image=self._image, reason=reason)
+
+
+def file_of(image: bpy.types.Image) -> tuple[Path, Writing | None]:
     """A file with what ``image`` shows: its own where it is one that the backend reads, else one for the time being.
+
+    Returns its path, and what still writes it, if anything does.
 
     Raises:
         TaskError: it has no pixels, or they cannot be written.
     """
     path = Path(bpy.path.abspath(image.filepath, library=image.library)) if image.filepath else Path()
     if image.source == "FILE" and not image.packed_file and not image.is_dirty and path.suffix.lower() in SUFFIXES:
-        return path
+        return path, None
     # A file with the image's name, as the head is called by it.
     name = FORBIDDEN.sub("_", Path(image.name).stem).strip(". ") or "image"
-    target = _temporary_folder() / f"{next(_numbers)}" / name
+    target = _temporary_folder() / f"{next(_numbers)}" / f"{name}.png"
     try:
         target.parent.mkdir()
         if image.packed_file and not image.is_dirty and image.file_format in FORMATS:
             target = target.with_name(name + FORMATS[image.file_format])
             target.write_bytes(image.packed_file.data)
-            return target
-        target = target.with_name(name + ".png")
-        _save(image, target)
+            return target, None
+        if image.type in ("RENDER_RESULT", "COMPOSITING"):
+            _save_render(image, target)
+            return target, None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().removeprefix("Error: ").rstrip(".")
         raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=reason)) from error
-    if not target.is_file():
-        raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=strings.NO_PIXELS))
-    return target
-
-
-def _save(image: bpy.types.Image, target: Path) -> None:
-    """As PNG, leaving the image as it is: not by ``Image.save``, which renames it in older Blenders."""
-    if image.type in ("RENDER_RESULT", "COMPOSITING"):  # with the colours of the view
-        settings = bpy.context.scene.render.image_settings
-        before = settings.file_format
-        settings.file_format = "PNG"
-        try:
-            image.save_render(str(target))
-        finally:
-            settings.file_format = before
-        return
-    width, height = image.size
+    # Not by Image.save, which renames the image in older Blenders and takes its time on the main thread.
     values = np.empty(len(image.pixels), np.float32)
     if not values.size:
-        raise RuntimeError(strings.NO_PIXELS)
+        raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=strings.NO_PIXELS))
     image.pixels.foreach_get(values)
-    pixels = values.reshape(height, width, -1)[::-1]  # Blender's first row is the lowest
-    if image.is_float:  # linear; others hold what is shown
-        colour = np.clip(pixels[:, :, :3], 0, 1)
-        curved = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
-        pixels = np.concatenate([curved, pixels[:, :, 3:]], axis=2)
-    target.write_bytes(encode_png((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)))
+    return target, Writing(values, tuple(image.size), image.is_float, target, image.name)
+
+
+def _save_render(image: bpy.types.Image, target: Path) -> None:
+    """With the colours of the view."""
+    settings = bpy.context.scene.render.image_settings
+    before = settings.file_format
+    settings.file_format = "PNG"
+    try:
+        image.save_render(str(target))
+    finally:
+        settings.file_format = before
+    if not target.is_file():
+        raise RuntimeError(strings.NO_PIXELS)
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

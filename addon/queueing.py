@@ -18,8 +18,8 @@ from .session import Placement, Task, TaskError
 SPACING = 0.4  # metres between the heads of a grid
 
 
-def chosen_photo() -> Path:
-    """The photo that the panel names, or the image of an Image Editor as a file.
+def chosen_photo() -> tuple[Path, pictures.Writing | None]:
+    """The photo that the panel names, or the image of an Image Editor as a file that may be still being written.
 
     Raises:
         TaskError: none is chosen, or it cannot be used.
@@ -31,17 +31,23 @@ def chosen_photo() -> Path:
         return pictures.file_of(image)
     if not properties.values["photo"]:
         raise TaskError(strings.NO_PHOTO)
-    return Path(bpy.path.abspath(properties.values["photo"]))
+    return Path(bpy.path.abspath(properties.values["photo"])), None
 
 
 def add(
-    context: bpy.types.Context, photos: Sequence[Path], *, heads: Path | None = None, **changes: Any
+    context: bpy.types.Context,
+    photos: Sequence[Path],
+    writing: pictures.Writing | None = None,
+    *,
+    heads: Path | None = None,
+    **changes: Any,
 ) -> tuple[list[Task], list[str]]:
     """Queue photos with the panel's options; several stand in a grid.
 
     Args:
         context: of the operator.
         photos: their files.
+        writing: of the one photo, where it is not there yet.
         heads: where the heads are put, by default where the preferences say.
         **changes: options that differ from the panel's.
 
@@ -62,7 +68,7 @@ def add(
         )
         try:
             options = properties.options() | changes
-            tasks.append(session.add(photo, heads or heartbeat.heads_folder(), options, placement))
+            tasks.append(session.add(photo, heads or heartbeat.heads_folder(), options, placement, writing))
         except TaskError as error:
             refused.append(str(error))
             if not bpy.app.background:  # there the exception says it

@@ -11,9 +11,9 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..backend.protocol import Model
 from . import strings
@@ -37,6 +37,16 @@ class TaskError(Exception):
     """A photo cannot be queued; ``str`` is one sentence that says what to do next."""
 
 
+class Writing(Protocol):
+    """A photo that is still being written, by a thread."""
+
+    error: str  # a sentence, when it could not be written
+
+    def is_alive(self) -> bool:
+        """Whether it still is."""
+        ...
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where in the open file a head shall stand."""
@@ -58,6 +68,8 @@ class Task:
     out: Path  # the head's folder
     placement: Placement
     token: int  # of the file that was open when it was asked for
+    options: Mapping[str, Any] = field(default_factory=dict)
+    writing: Writing | None = None  # until the photo is there; only then it becomes a job
     job: Job | None = None
     state: str = "waiting"
     sentence: str = ""  # why it failed, or is kept, or for what it waits
@@ -131,13 +143,20 @@ class Session:
 
     # --- what a person does; none of these waits ---------------------------------------------------------------------
 
-    def add(self, photo: Path, heads: Path, options: Mapping[str, Any], placement: Placement) -> Task:
+    def add(
+        self,
+        photo: Path,
+        heads: Path,
+        options: Mapping[str, Any],
+        placement: Placement,
+        writing: Writing | None = None,
+    ) -> Task:
         """Queue a photo; its head goes to a new folder in ``heads``, called as the photo is.
 
         Raises:
             TaskError: the photo is not there, or no folder can be made.
         """
-        if not photo.is_file():
+        if writing is None and not photo.is_file():
             raise TaskError(strings.PHOTO_NOT_THERE.format(photo=photo))
         try:
             out = claim(heads, photo.stem)
@@ -145,9 +164,9 @@ class Session:
             raise TaskError(strings.NO_HEADS_FOLDER.format(folder=heads, reason=error.strerror or error)) from error
         if not self.models_known:
             self.refresh_models()
-        task = Task(photo, out, placement, self.token, self.client.reconstruct(photo, out, options))
+        task = Task(photo, out, placement, self.token, options, writing)
         self.tasks.append(task)
-        self._changed()
+        self._begin(task)
         return task
 
     def refuse(self, photo: Path, sentence: str) -> None:
@@ -162,6 +181,8 @@ class Session:
                 self._keep(task, strings.KEPT_CANCELLED)
             elif task.job is not None:
                 self.client.cancel(task.job)
+            else:
+                self._drop(task)
         self._changed()
 
     def dismiss(self, task: Task | None = None) -> None:
@@ -215,6 +236,8 @@ class Session:
         """Take in what happened, and hand over what is finished; one head at a time, so that no call takes long."""
         for event in self.client.poll():
             self._hear(event)
+        for task in [task for task in self.tasks if task.writing is not None]:
+            self._begin(task)
         made = [task for task in self.tasks if task.state == "made"]
         if made:
             self._deliver(made[0])
@@ -222,6 +245,24 @@ class Session:
             self.idle_since = None
         elif self.idle_since is None:
             self.idle_since = time.monotonic()
+
+    def _begin(self, task: Task) -> None:
+        """Hand a task to the backend as soon as its photo is there."""
+        if task.writing is not None and task.writing.is_alive():
+            return
+        if task.writing is not None and task.writing.error:
+            task.state, task.sentence = "failed", task.writing.error
+            release(task.out)
+        else:
+            task.job = self.client.reconstruct(task.photo, task.out, task.options)
+        task.writing = None
+        self._changed()
+
+    def _drop(self, task: Task) -> None:
+        """It was cancelled."""
+        release(task.out)
+        self.tasks.remove(task)
+        task.state, task.writing = "cancelled", None
 
     def _hear(self, event: Event) -> None:
         self._changed()
@@ -246,9 +287,7 @@ class Session:
             task.log = (event.message.log if event.message is not None else "") or ""
             release(task.out)
         elif event.kind == "cancelled":
-            release(task.out)
-            self.tasks.remove(task)
-            task.state = "cancelled"
+            self._drop(task)
 
     def _hear_models(self, event: Event) -> None:
         if event.kind == "done":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +101,15 @@ def generated(bpy, colour=(0.2, 0.4, 0.6, 1.0), name="painted", **how):
     return image
 
 
+def chosen(addon):
+    """The photo, when it is written."""
+    path, writing = addon.queueing.chosen_photo()
+    if writing is not None:
+        writing.join(10)
+        assert not writing.error
+    return path
+
+
 def pixel(bpy, path):
     image = bpy.data.images.load(str(path))
     return tuple(image.size), [round(x * 255) for x in image.pixels[:3]]
@@ -113,12 +124,12 @@ def test_without_an_image_the_reason_is_said(addon, bpy, editor):
 def test_an_image_file_is_taken_as_it_is(addon, bpy, editor):
     photo = addon.photo("ada")
     editor.image = bpy.data.images.load(str(photo))
-    assert addon.queueing.chosen_photo() == photo
+    assert chosen(addon) == photo
 
 
 def test_what_was_painted_is_what_is_taken(addon, bpy, editor):
     editor.image = generated(bpy)
-    path = addon.queueing.chosen_photo()
+    path = chosen(addon)
     assert path.name == "painted.png"
     assert pixel(bpy, path) == ((8, 4), [51, 102, 153])
     assert (editor.image.source, editor.image.filepath) == ("GENERATED", "")
@@ -126,7 +137,7 @@ def test_what_was_painted_is_what_is_taken(addon, bpy, editor):
 
 def test_a_float_image_comes_as_it_looks(addon, bpy, editor):
     editor.image = generated(bpy, colour=(0.2, 0.002, 2.0, 1.0), float_buffer=True)
-    assert pixel(bpy, addon.queueing.chosen_photo())[1] == [124, 7, 255]
+    assert pixel(bpy, chosen(addon))[1] == [124, 7, 255]
 
 
 def test_the_picture_is_not_upside_down(addon, bpy, editor):
@@ -135,7 +146,7 @@ def test_the_picture_is_not_upside_down(addon, bpy, editor):
     values[:4] = [1.0, 0.0, 0.0, 1.0]  # the lower left corner
     image.pixels[:] = values
     editor.image = image
-    path = addon.queueing.chosen_photo()
+    path = chosen(addon)
     again = bpy.data.images.load(str(path))
     assert [round(x, 2) for x in again.pixels] == [round(x, 2) for x in values]
 
@@ -145,7 +156,7 @@ def test_a_file_that_was_painted_over_is_not_overwritten(addon, bpy, editor):
     before = photo.read_bytes()
     editor.image = bpy.data.images.load(str(photo))
     editor.image.pixels[:] = [0.2, 0.4, 0.6, 1.0] * (len(editor.image.pixels) // 4)
-    path = addon.queueing.chosen_photo()
+    path = chosen(addon)
     assert path != photo
     assert path.name == "ada.png"
     assert pixel(bpy, path)[1] == [51, 102, 153]
@@ -160,7 +171,7 @@ def test_a_packed_image_is_taken_out_byte_by_byte(addon, bpy, editor):
     editor.image.pack()
     before = photo.read_bytes()
     photo.unlink()
-    path = addon.queueing.chosen_photo()
+    path = chosen(addon)
     assert path.read_bytes() == before
     assert path.name == "ada.png"
 
@@ -173,6 +184,33 @@ def test_an_image_without_pixels_says_so(addon, bpy, editor, tmp_path):
         bpy.ops.headstitch.generate()
 
 
+def test_what_was_painted_becomes_a_head_when_it_is_written(addon, bpy, editor):
+    editor.image = generated(bpy, name="painted")
+    assert bpy.ops.headstitch.generate() == {"FINISHED"}
+    assert "painted" in bpy.data.objects
+
+
+def test_a_disk_that_is_full_meanwhile_is_said(addon, bpy, editor, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    editor.image = generated(bpy)
+    monkeypatch.setattr(addon.pictures.Path, "write_bytes", full)
+    with pytest.raises(RuntimeError, match=r'The image "painted" cannot be written .*No space left on device'):
+        bpy.ops.headstitch.generate()
+    assert not any(addon.heads.iterdir())
+
+
+def test_what_is_still_being_written_can_be_cancelled(addon, bpy, editor):
+    still = SimpleNamespace(is_alive=lambda: True, error="")
+    (task,), _ = addon.queueing.add(bpy.context, [addon.tmp_path / "later.png"], still)
+    addon.heartbeat.beat()
+    assert (task.state, task.job) == ("waiting", None)
+    addon.session.cancel()
+    assert (task.state, addon.session.tasks) == ("cancelled", [])
+    assert not any(addon.heads.iterdir())
+
+
 def test_the_panel_shows_the_image_editors_image(addon, bpy, editor, draw):
     assert "No Image Editor shows an image" in draw(addon.panel.MainPanel).texts()
     editor.image = generated(bpy)
@@ -181,7 +219,7 @@ def test_the_panel_shows_the_image_editors_image(addon, bpy, editor, draw):
 
 def test_temporary_files_go_with_the_add_on(addon, bpy, editor):
     editor.image = generated(bpy)
-    path = addon.queueing.chosen_photo()
+    path = chosen(addon)
     addon.pictures.unregister()
     addon.pictures.register()
     assert not path.exists()

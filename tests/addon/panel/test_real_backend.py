@@ -35,7 +35,9 @@ def test_the_example_portrait_becomes_a_head_in_the_scene(real, bpy, tmp_path):
     gone.write_bytes(PORTRAIT.read_bytes())
     no_photo = tmp_path / "no photo.png"
     no_photo.write_text("hello")
-    (task, deleted, damaged), refused = real.queueing.add(bpy.context, [real.queueing.chosen_photo(), gone, no_photo])
+    (task, deleted, damaged), refused = real.queueing.add(
+        bpy.context, [real.queueing.chosen_photo()[0], gone, no_photo]
+    )
     assert refused == []
     gone.unlink()
     real.beat_until(lambda: task.over or task.preview, 300)
