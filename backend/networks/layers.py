@@ -37,7 +37,8 @@ class FullyConnected(nn.Module):
         super().__init__()
         self.activation = activation
         self.lr_mul = lr_mul
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mul)
+        # In place: on the meta device, where models are made, anything else would load PyTorch's compiler.
+        self.weight = nn.Parameter(torch.randn(outputs, inputs).div_(lr_mul))
         self.bias = nn.Parameter(torch.full((outputs,), bias / lr_mul))
 
     def effective(self) -> tuple[torch.Tensor, torch.Tensor]:

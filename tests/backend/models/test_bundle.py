@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -507,3 +509,13 @@ def test_the_models_folder_is_the_users_unless_named(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert models_folder().name == "models"
     assert "headstitch" in models_folder().parts
+
+
+def test_loading_a_model_imports_no_compiler(written):
+    """On the meta device, where networks are made, some arithmetic loads all of torch._dynamo: a second or two."""
+    code = (
+        "import sys; from headstitch.backend.models.bundle import load_bundle; "
+        f"bundle = load_bundle({str(written)!r}); bundle.generator(); bundle.encoder('visible'); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
