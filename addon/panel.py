@@ -202,7 +202,7 @@ def _draw_readiness(layout: Any, now: Session | None, width: float) -> None:
         if sentence == missing and work is not None and work.busy:
             progress_bar(box, work.event.text or sentence, work.event.fraction, work.event.seconds_left)
         paragraph(box, sentence, width, icon="INFO" if sentence == missing else "ERROR")
-        box.operator("headstitch.show_preferences", icon="PREFERENCES")
+        box.operator("headstitch.show_preferences", text=strings.SET_UP, icon="PREFERENCES")
 
 
 def _draw_photo(layout: Any, settings: Any) -> None:

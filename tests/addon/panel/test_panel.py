@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import threading
 
 import pytest
 
@@ -32,6 +34,31 @@ def reason(addon, operator="headstitch.generate_from_panel"):
     can = Asked.poll(addon.bpy.context)
     assert can == (not said)
     return "".join(said)
+
+
+class Disk:
+    """Notes what touches the disk or starts a process while it is entered."""
+
+    WATCHED = ("open", "os.", "shutil.", "subprocess.", "tempfile.", "glob.", "socket.")
+
+    def __init__(self):
+        self.seen, self.thread = [], None
+        sys.addaudithook(self.hear)  # it stays, and sleeps
+
+    def hear(self, event, arguments):
+        if self.thread == threading.get_ident() and event.startswith(self.WATCHED):
+            self.seen.append(event)
+
+    def __enter__(self):
+        self.thread = threading.get_ident()
+
+    def __exit__(self, *error):
+        self.thread = None
+
+
+@pytest.fixture(scope="module")
+def disk():
+    return Disk()
 
 
 @pytest.fixture
@@ -101,6 +128,31 @@ def test_every_setting_of_the_panel_is_drawn_somewhere(addon, draw, settings):
     panels = (addon.panel.MainPanel, addon.panel.DetailsPanel, addon.panel.ScenePanel)
     drawn = {name for panel in panels for name in draw(panel).props()}
     assert drawn == set(settings.bl_rna.properties.keys()) - {"rna_type", "name"}
+
+
+def test_drawing_opens_no_file_and_starts_nothing(addon, bpy, draw, settings, disk):
+    preferences = bpy.context.preferences.addons[EXTENSION].preferences
+    settings.photo, settings.use_angles, settings.use_crop = str(addon.photo("ada")), True, True
+
+    def draw_all():
+        with disk:
+            for panel in addon.panel.CLASSES:
+                if not hasattr(panel, "poll") or panel.poll(bpy.context):
+                    draw(panel)
+            draw(module("preferences").Preferences, preferences)
+
+    draw_all()
+    tasks = addon.add("short", "faceless", "damaged", "ada")
+    addon.reach(tasks[0])
+    draw_all()
+    addon.finish(*tasks)
+    draw_all()
+    bpy.ops.headstitch.environment_plan()
+    draw_all()
+    assert disk.seen == []
+    with disk:
+        (addon.tmp_path / "ada.png").read_bytes()
+    assert disk.seen == ["open"]
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
