@@ -370,7 +370,7 @@ def test_switching_off_during_a_job_leaves_nothing_behind(addon, bpy):
     start = time.monotonic()
     addon_utils.disable(EXTENSION, default_set=False)
     try:
-        assert time.monotonic() - start < 2.3
+        assert time.monotonic() - start < 3  # 2 of waiting, and what a busy machine takes
         assert is_gone(pid)
         assert not bpy.app.timers.is_registered(beat)
         assert heartbeat._file_opened not in bpy.app.handlers.load_post
