@@ -1,6 +1,6 @@
 """What the panel asks for: photo, model, quality, place. Kept in this module, not in the .blend.
 
-So a path of somebody's disk is never saved with a file, opening another file forgets nothing, undo does not touch it,
+So the path of the photo is never saved with a file, opening another file forgets nothing, undo does not touch it,
 and a linked scene does not lock it.
 """
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false, reportInvalidTypeForm=false
