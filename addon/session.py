@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from ..backend.protocol import Model
 from . import strings
 from .client import Client, Event, Job
+from .wording import in_panel_words
 
 TEMPLATE = "template"  # the model that is always there
 LONGEST_NAME = 60  # characters of a head's folder
@@ -279,11 +280,12 @@ class Session:
         elif event.kind == "preview":
             task.preview = event.message.path
         elif event.kind == "done":
-            task.state, task.warnings, task.seconds = "made", event.message.warnings, event.message.seconds
+            task.state, task.seconds = "made", event.message.seconds
+            task.warnings = tuple(in_panel_words(warning) for warning in event.message.warnings)
             if task.token != self.token:
                 self._keep(task, strings.KEPT_OTHER_FILE)
         elif event.kind == "failed":
-            task.state, task.sentence = "failed", event.sentence
+            task.state, task.sentence = "failed", in_panel_words(event.sentence)
             task.log = (event.message.log if event.message is not None else "") or ""
             release(task.out)
         elif event.kind == "cancelled":
@@ -294,7 +296,7 @@ class Session:
             self.models, self.models_known = event.message.models, True
             self.models_warning = event.message.warning or ""
         elif event.kind == "failed":
-            self.models_warning = event.sentence
+            self.models_warning = in_panel_words(event.sentence)
 
     def _deliver(self, task: Task) -> None:
         if task.token != self.token:
