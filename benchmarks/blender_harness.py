@@ -68,7 +68,7 @@ class Addon:
         self.heartbeat.backend_command = lambda: line
         self.heartbeat.upkeep().status = modules["environment"].Status("ready", "ready", python, "cpu")
         self.heads = HOME / "heads"
-        self.blocks: list[float] = []
+        self.blocks: list[tuple[float, str]] = []  # seconds, and in what
         self.handed_over = 0
         session = self.heartbeat.session()
         hand_over = session._hand_over
@@ -88,18 +88,18 @@ class Addon:
         """Press Generate."""
         start = time.perf_counter()
         (task,), refused = self.queueing.add(bpy.context, [photo], heads=self.heads, **SMALL)
-        self.blocks.append(time.perf_counter() - start)
+        self.blocks.append((time.perf_counter() - start, "Generate"))
         if refused:
             raise SystemExit(refused[0])
         return task
 
     def beat(self) -> None:
         """What the timer does; counted unless a head is handed over in it."""
-        before, start = self.handed_over, time.perf_counter()
+        before, state, start = self.handed_over, self.session.client.state, time.perf_counter()
         self.heartbeat.beat()
         seconds = time.perf_counter() - start
         if self.handed_over == before:
-            self.blocks.append(seconds)
+            self.blocks.append((seconds, f"a look, backend {state} then {self.session.client.state}"))
         time.sleep(0.01)
 
     def beat_until(self, done: Callable[[], bool], seconds: float = 300) -> None:
@@ -137,9 +137,10 @@ def main() -> int:
     blocks = sorted(addon.blocks)
     figures["blocks"] = {
         "looks": len(blocks),
-        "longest_seconds": round(blocks[-1], 4),
-        "99_of_100_seconds": round(blocks[int(0.99 * len(blocks))], 5),
-        "median_seconds": round(statistics.median(blocks), 6),
+        "longest_seconds": round(blocks[-1][0], 4),
+        "longest": [f"{seconds:.4f} in {what}" for seconds, what in blocks[:-6:-1]],
+        "99_of_100_seconds": round(blocks[int(0.99 * len(blocks))][0], 5),
+        "median_seconds": round(blocks[len(blocks) // 2][0], 6),
     }
     addon.heartbeat.stop(5)
     broken = judge(figures)
@@ -257,7 +258,7 @@ def cancel(
             start = time.monotonic()
             called = time.perf_counter()
             bpy.ops.headstitch.cancel()
-            addon.blocks.append(time.perf_counter() - called)
+            addon.blocks.append((time.perf_counter() - called, "Cancel"))
             addon.beat_until(lambda: not addon.session.waiting)
             seconds.append(time.monotonic() - start)
             if snapshot() != before:
