@@ -20,6 +20,7 @@ class Part(IntEnum):
     POINTS = 8
     CLOTHES = 9
     EYES = 10
+    STRANDS = 11
 
 
 def dice(seed: int, number: int, part: Part) -> np.random.Generator:

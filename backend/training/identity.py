@@ -1,4 +1,4 @@
-"""A person drawn by lot: age, sex, ancestry, shape and expression as weights of the CC0 morphs. No hair, no colour yet."""
+"""A person drawn by lot: age, sex, ancestry, shape and expression as weights of the CC0 morphs."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _similarity(points: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarr
 def _expression(
     random: np.random.Generator, ancestry: dict[str, float]
 ) -> tuple[dict[str, float], float, float, float]:
-    """Moderate: three in five smile or part their lips a little, some raise or knit the brows, few look away or blink."""
+    """Moderate: three in five smile or part their lips a little, some raise or knit the brows, few blink."""
     smile = float(random.beta(1.4, 1.6)) if random.random() < 0.55 else 0.0
     mouth_open = float(random.beta(1.3, 2.5)) if random.random() < 0.35 else 0.0
     closed = float(random.uniform(0.5, 1.0)) if random.random() < 0.03 else 0.0

@@ -1,0 +1,173 @@
+"""From guides to a head of hair: children between the guides, gathered in locks, curled, waved and frizzed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ...camera import CENTIMETRE
+from ..body import Body, Label
+from ..chance import Part, dice
+from ..vectors import Waves, smooth, unit
+from .collide import Collider
+from .grow import fringe_share, grow_guides, part_side, resample
+from .scalp import Roots, draw_roots
+from .styles import Style
+
+GUIDES = 1500
+RADIUS = 0.0003  # world units; thicker than a real hair, of which there are four times as many
+_GUIDE_STEPS = 26
+_NEIGHBOURS = 3
+_SKIN_GAP = 0.0015  # world units
+
+
+@dataclass(frozen=True, eq=False)
+class Strands:
+    """Hairs of one kind. World units, root first."""
+
+    label: Label  # HAIR or BROW; beards are hair, lashes belong to the eye
+    points: np.ndarray  # (S, P, 3) float32
+    radius: np.ndarray  # (S,) float32
+    colors: np.ndarray  # (S, 3) float32 sRGB-encoded in [0, 1]
+
+
+def hair_waves(seed: int, number: int) -> Waves:
+    """The head's own slow noise, by which hairline, parting and locks stray: all that deals with its hair shares it."""
+    return Waves(dice(seed, number, Part.STYLE), 0.11, 4)
+
+
+def grow_hair(
+    body: Body, style: Style, collider: Collider, stray: Waves, random: np.random.Generator, share: float = 1.0
+) -> np.ndarray:
+    """(S, P, 3) float32 strands of the scalp; ``share`` of the style's number of strands and of guides."""
+    count = int(style.strands * share)
+    if count == 0:
+        return np.zeros((0, style.points, 3), np.float32)
+    roots = draw_roots(body, max(int(GUIDES * min(1.0, 2 * share)), 60), style.line, stray, random)
+    steps = min(_GUIDE_STEPS, style.points) if style.comb != "tied" else 32
+    guides = grow_guides(style, roots, collider, stray, random, steps)
+    return _children(body, style, guides, roots, collider, stray, random, count)
+
+
+def _children(
+    body: Body, style: Style, guides: np.ndarray, roots: Roots, collider: Collider, stray: Waves,
+    random: np.random.Generator, count: int,
+) -> np.ndarray:  # fmt: skip
+    own = draw_roots(body, count, style.line, stray, random)
+    theirs, mine = _features(style, roots, stray), _features(style, own, stray)
+    distance, near = cKDTree(theirs).query(mine, k=_NEIGHBOURS)
+    weight = 1 / (distance + 0.004) ** 2
+    weight /= weight.sum(axis=1, keepdims=True)
+    relative = (guides - guides[:, :1]).astype(np.float32)
+    strands = np.zeros((count, guides.shape[1], 3), np.float32)
+    for k in range(_NEIGHBOURS):
+        strands += relative[near[:, k]] * weight[:, k, None, None].astype(np.float32)
+    shorter = np.clip(1 - np.abs(random.normal(0, style.ragged, count)), 0.4, 1)
+    strands = resample(strands, shorter[:, None] * np.linspace(0, 1, style.points)).astype(np.float32)
+    if style.comb == "tied":  # all come together in the tie
+        strands += own.points[:, None].astype(np.float32) * (1 - _gathered(strands))
+        strands += _blended(guides, near, weight)[:, None] * _gathered(strands)
+    else:
+        strands += own.points[:, None].astype(np.float32)
+    leader = _leaders(theirs, mine, style, random)
+    strands = _clumped(strands, guides, leader, style, random)
+    arc = _arc(strands)
+    strands = _curled(strands, arc, leader, style, random)
+    strands = _waved(strands, arc, leader, style, random)
+    gap = np.minimum(_SKIN_GAP, 0.8 * arc)
+    loose = strands[:, 1:]
+    strands[:, 1:] = collider.push_out(loose, gap[:, 1:])
+    strands[:, 0] = own.points
+    return strands
+
+
+def _features(style: Style, roots: Roots, stray: Waves) -> np.ndarray:
+    """Roots as points (N, 5) that are near each other where strands may be blended: not across a parting or fringe."""
+    side = part_side(style, roots, stray) * smooth(-0.26, -0.18, roots.rest[:, 2]) * (style.comb == "part")
+    fringe = fringe_share(style, roots) >= 0.5
+    return np.column_stack([roots.rest, side, fringe])
+
+
+def _gathered(strands: np.ndarray) -> np.ndarray:
+    along = np.linspace(0, 1, strands.shape[1], dtype=np.float32)
+    return smooth(0.02, 0.35, along)[None, :, None].astype(np.float32)
+
+
+def _blended(guides: np.ndarray, near: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.einsum("nk,nkd->nd", weight, guides[near, 0]).astype(np.float32)
+
+
+def _leaders(theirs: np.ndarray, mine: np.ndarray, style: Style, random: np.random.Generator) -> np.ndarray:
+    """(S,) the guide that leads each strand's lock."""
+    chosen = random.choice(len(theirs), min(style.locks, len(theirs)), replace=False)
+    wobble = mine + random.normal(0, 0.004, mine.shape) * [1, 1, 1, 0, 0]
+    return chosen[cKDTree(theirs[chosen]).query(wobble)[1]]
+
+
+def _clumped(
+    strands: np.ndarray, guides: np.ndarray, leader: np.ndarray, style: Style, random: np.random.Generator
+) -> np.ndarray:
+    """Strands drawn towards their lock's leader, more towards the tip; each keeps a part of its own way."""
+    along = np.linspace(0, 1, strands.shape[1])
+    way = resample(guides, np.broadcast_to(along, (len(guides), len(along)))).astype(np.float32)[leader]
+    pull = style.clump * random.uniform(0.45, 1.0, (len(strands), 1)) * smooth(0.0, 0.9, along)[None]
+    pull = pull[..., None].astype(np.float32)
+    return strands + (way - strands) * pull * np.float32(0.85)
+
+
+def _curled(
+    strands: np.ndarray, arc: np.ndarray, leader: np.ndarray, style: Style, random: np.random.Generator
+) -> np.ndarray:
+    """A helix about each strand's way; hairs of a lock turn together."""
+    if not style.curl:
+        return strands
+    first, second = _frames(strands)
+    many = int(leader.max()) + 1
+    phase = random.uniform(0, 2 * np.pi, many)[leader] + random.normal(0, 0.35, len(strands))
+    turns = style.turns / CENTIMETRE * np.exp(random.normal(0, 0.15, many))[leader]
+    radius = style.curl * CENTIMETRE * np.exp(random.normal(0, 0.2, many))[leader]
+    angle = 2 * np.pi * turns[:, None] * arc + phase[:, None]
+    size = radius[:, None] * smooth(0.0, 4.0 * style.curl * CENTIMETRE, arc)
+    turned = np.cos(angle) * size, np.sin(angle) * size
+    return (strands + first * turned[0][..., None] + second * turned[1][..., None]).astype(np.float32)
+
+
+def _waved(
+    strands: np.ndarray, arc: np.ndarray, leader: np.ndarray, style: Style, random: np.random.Generator
+) -> np.ndarray:
+    """Slow bends of whole locks, faster and smaller ones of single hairs, and a few hairs that fly away."""
+    first, second = _frames(strands)
+    many = int(leader.max()) + 1
+    fly = np.where(random.random(len(strands)) < 0.03, 3.0, 1.0)
+    ramp = smooth(0.0, 0.12, arc)
+    for size, pitch, group in (
+        (style.wave, 4.0, leader),
+        (0.35 * style.wave + style.frizz, 9.0, np.arange(len(strands))),
+        (style.frizz, 30.0, np.arange(len(strands))),
+    ):
+        count = max(many, len(strands))
+        rate = pitch * np.exp(random.normal(0, 0.3, count))[group]
+        for axis in (first, second):
+            phase = random.uniform(0, 2 * np.pi, count)[group]
+            bend = size * CENTIMETRE * random.normal(0, 0.7, count)[group] * fly
+            strands = strands + axis * (
+                bend[:, None] * ramp * np.sin(rate[:, None] * arc * 2 * np.pi + phase[:, None])
+            )[..., None].astype(np.float32)
+    return strands.astype(np.float32)
+
+
+def _frames(strands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two unit vectors across each strand at each of its points, (S, P, 3) each."""
+    tangent = np.empty_like(strands)
+    tangent[:, 1:-1] = strands[:, 2:] - strands[:, :-2]
+    tangent[:, 0], tangent[:, -1] = strands[:, 1] - strands[:, 0], strands[:, -1] - strands[:, -2]
+    tangent = unit(tangent)
+    across = unit(np.cross(tangent, np.float32([0.35, 0.15, 0.92])))
+    return across, np.cross(tangent, across)
+
+
+def _arc(strands: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(np.diff(strands, axis=1), axis=2)
+    return np.concatenate([np.zeros((len(strands), 1), np.float32), np.cumsum(length, axis=1)], axis=1)

@@ -1,0 +1,114 @@
+"""A synthetic head: person, body, colours and hair put together by seed and number, in PanoHead's world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .body import Body, Label, make_body
+from .chance import Part, dice, quota
+from .colors import Colors, draw_colors, hair_colors, paint
+from .hair.collide import Collider, make_collider
+from .hair.face import grow_beard, grow_brows, grow_lashes
+from .hair.strands import RADIUS, Strands, grow_hair, hair_waves
+from .hair.styles import STYLES, Style, draw_style
+from .identity import Person, draw_person
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticHead:
+    """All of one head.
+
+    Args:
+        seed, number: what it was made from; the same numbers make the same head.
+        who, style, colors: what was drawn by lot.
+        body: the closed solids with their labels.
+        collider: its distance on a grid, as the strands met it.
+        hair, brows, beard, lashes: strands; any but the lashes may be none.
+        landmarks: (478, 3) float64, MediaPipe's, on the surface.
+    """
+
+    seed: int
+    number: int
+    who: Person
+    style: Style
+    colors: Colors
+    body: Body
+    collider: Collider
+    hair: Strands
+    brows: Strands
+    beard: Strands
+    lashes: Strands
+    landmarks: np.ndarray
+
+    @property
+    def attributes(self) -> dict[str, float | str]:
+        """What data sets count by: style, sex, years, tone (melanin of the skin), beard, expression."""
+        return {
+            "style": self.style.name,
+            "sex": "male" if self.who.male > 0.5 else "female",
+            "years": round(self.who.years, 1),
+            "tone": round(self.colors.melanin, 3),
+            "beard": self.colors.beard,
+            "smile": round(self.who.smile, 3),
+            "mouth_open": round(self.who.mouth_open, 3),
+        }
+
+    @property
+    def strands(self) -> tuple[Strands, ...]:
+        """All kinds that have hairs."""
+        return tuple(kind for kind in (self.hair, self.brows, self.beard, self.lashes) if len(kind.points))
+
+    def vertex_colors(self) -> list[np.ndarray]:
+        """(V, 3) float32 albedo of each solid's vertices, sRGB-encoded."""
+        return [
+            paint(self.colors, solid.label, solid.rest, self.body.clothes if number == 0 else None)
+            for number, solid in enumerate(self.body.solids)
+        ]
+
+
+def make_head(seed: int, number: int, *, style: str | None = None, share: float = 1.0) -> SyntheticHead:
+    """Head ``number`` of the data set ``seed``.
+
+    Args:
+        seed: of the data set.
+        number: of the head, from 0. Each run of as many heads as there are styles has every style once.
+        style: one of ``STYLES`` instead; ValueError for another.
+        share: of the strands that a full head has, in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"the share of strands is {share}; it must lie in (0, 1]")
+    who = draw_person(seed, number)
+    stray = hair_waves(seed, number)
+    name = style if style is not None else quota(seed, number, STYLES)
+    cut = draw_style(name, who.male, who.years, dice(seed, number, Part.HAIR))
+    colors = draw_colors(seed, number, who, cut, stray)
+    look, dress = dice(seed, number, Part.EYES), dice(seed, number, Part.CLOTHES)
+    gaze = (float(look.normal(0, 0.06)), float(look.normal(0, 0.03)))
+    body = make_body(who, gaze, collar=float(dress.normal(0, 0.02)))
+    collider = make_collider(body)
+
+    def strands(points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float) -> Strands:
+        shades = hair_colors(colors, base, len(points), np.random.default_rng([seed, number, int(part), 1]))
+        return Strands(label, points, np.full(len(points), radius, np.float32), shades)
+
+    hair = grow_hair(body, cut, collider, stray, dice(seed, number, Part.STRANDS), share)
+    thick = float(dice(seed, number, Part.BROWS).uniform(0.6, 1.3))
+    brows = grow_brows(body, stray, thick, dice(seed, number, Part.BROWS))
+    beard = grow_beard(body, colors, collider, dice(seed, number, Part.BEARD))
+    lashes = grow_lashes(body, dice(seed, number, Part.LASHES))
+    return SyntheticHead(
+        seed=seed,
+        number=number,
+        who=who,
+        style=cut,
+        colors=colors,
+        body=body,
+        collider=collider,
+        hair=strands(hair, Label.HAIR, colors.hair, Part.HAIR, RADIUS),
+        brows=strands(brows, Label.BROW, colors.brow, Part.BROWS, 0.7 * RADIUS),
+        beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS),
+        lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS),
+        landmarks=body.landmarks,
+    )
