@@ -86,7 +86,7 @@ class Options:
 
     model: str = TEMPLATE
     """The model: template (the CC0 head fitted to the photo, always there), the name of an imported model, or the path
-    of a model's folder. ``headstitch models list`` tells what is there."""
+    of a model's folder. The command headstitch models list tells what is there."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where tensors live; auto takes CUDA when there, then MPS, then the CPU."""

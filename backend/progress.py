@@ -17,6 +17,8 @@ class Progress:
     seconds_left: float | None  # None until there is something to estimate from
 
 
+_ENOUGH = 0.1  # of the work must be done before its pace says how long the rest takes
+
 Listener = Callable[[Progress], None]
 
 
@@ -55,6 +57,6 @@ class StageClock:
             return
         total = sum(self._expected.values())
         left = None
-        if self._done > 0:
+        if self._done >= _ENOUGH * total:
             left = (total - self._done) * sum(self.seconds.values()) / self._done
         self._listener(Progress(name, min(1.0, self._done / total), left))

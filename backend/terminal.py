@@ -49,7 +49,7 @@ class Bar:
             self._bar.n = 100 * progress.fraction
             self._bar.set_description_str(text, refresh=True)
         elif name != self._stage:
-            print(f"{100 * progress.fraction:3.0f}% {text}", file=self._stream, flush=True)
+            print(f"{int(100 * progress.fraction):3d}% {text}", file=self._stream, flush=True)
         self._stage = name
 
     def say(self, line: str) -> None:

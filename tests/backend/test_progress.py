@@ -49,6 +49,15 @@ def test_the_time_left_follows_how_fast_the_finished_stages_really_were(clock):
     assert stages.seconds == {"portrait": 2.0, "surface": 6.0, "texture": 0.0}
 
 
+def test_a_tenth_of_the_work_must_be_done_before_a_time_is_told(clock):
+    told: list[Progress] = []
+    stages = StageClock({"portrait": 1, "fit": 1, "surface": 18}, told.append)
+    for name in ("portrait", "fit", "surface"):
+        with stages.stage(name):
+            clock.now += 5
+    assert [p.seconds_left for p in told] == [None, None, 90.0]
+
+
 def test_a_listener_may_cancel_the_job_by_raising():
     def cancel(_: Progress) -> None:
         raise KeyboardInterrupt
