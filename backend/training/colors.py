@@ -7,6 +7,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from ..template.morphable import load_morphable
 from .body import IRIS_ANGLE, Label
@@ -160,9 +161,7 @@ def mask_at(name: str, rest: np.ndarray) -> np.ndarray:
     """(N,) of a painted mask at places on the mean head (N, 3); 0 behind the face."""
     left, bottom, width, height = _WINDOW
     at = (rest[:, :2] - [left, bottom]) / [width, height] * _SIDE - 0.5
-    column, row = at.T.astype(np.float32)
-    mask = _masks()[MASKS.index(name)]
-    values = cv2.remap(mask, column[:, None], row[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[:, 0]
+    values = map_coordinates(_masks()[MASKS.index(name)], at.T[::-1], order=1, mode="constant")
     return values * smooth(-0.04, 0.02, rest[:, 2])
 
 
