@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -253,7 +254,7 @@ class Session:
             return
         if task.writing is not None and task.writing.error:
             task.state, task.sentence = "failed", task.writing.error
-            release(task.out)
+            release_soon(task.out)
         else:
             task.job = self.client.reconstruct(task.photo, task.out, task.options)
         task.writing = None
@@ -261,7 +262,7 @@ class Session:
 
     def _drop(self, task: Task) -> None:
         """It was cancelled."""
-        release(task.out)
+        release_soon(task.out)
         self.tasks.remove(task)
         task.state, task.writing = "cancelled", None
 
@@ -287,7 +288,7 @@ class Session:
         elif event.kind == "failed":
             task.state, task.sentence = "failed", in_panel_words(event.sentence)
             task.log = (event.message.log if event.message is not None else "") or ""
-            release(task.out)
+            release_soon(task.out)
         elif event.kind == "cancelled":
             self._drop(task)
 
@@ -350,3 +351,8 @@ def release(folder: Path) -> None:
     """Take a claimed folder away again if nothing came into it."""
     with contextlib.suppress(OSError):  # a head is in it, or it is gone already
         folder.rmdir()
+
+
+def release_soon(folder: Path) -> None:
+    """Likewise, without waiting for the disk: the caller is Blender's main thread."""
+    threading.Thread(target=release, args=(folder,), name="headstitch release").start()
