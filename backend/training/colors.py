@@ -88,7 +88,7 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
     )
     melanin = float(np.clip(melanin, 0.06, 3.0))
     blood = float(np.clip(random.normal(0.42, 0.15), 0.1, 0.9))
-    skin = np.array([0.90, 0.72, 0.61]) * np.exp(-melanin * np.array([0.30, 0.46, 0.60]))
+    skin = np.array([0.93, 0.78, 0.69]) * np.exp(-melanin * np.array([0.30, 0.46, 0.60]))
     skin = skin * np.exp(-blood * np.array([0.03, 0.20, 0.22]))
     dark = 1 - share["caucasian"] ** 1.5
     eumelanin = float(np.clip(random.gamma(1.6, 0.8) * (1 - dark) + dark * random.normal(3.6, 0.8), 0.15, 4.6))
@@ -133,7 +133,8 @@ def hair_colors(colors: Colors, base: np.ndarray, count: int, random: np.random.
     warmth = np.exp(random.normal(0, 0.03, (count, 3)))
     shade = base * lightness * warmth
     grey = random.random((count, 1)) < colors.grey
-    pale = np.array([0.74, 0.73, 0.71]) * np.exp(random.normal(0, 0.09, (count, 1)))
+    pale = 0.65 * np.array([0.74, 0.73, 0.71]) + 0.35 * mean_hair(colors)
+    pale = pale * np.exp(random.normal(0, 0.09, (count, 1)))
     return np.clip(np.where(grey, pale, shade), 0.02, 0.97).astype(np.float32)
 
 

@@ -21,6 +21,7 @@ from .vectors import dot, smooth, unit
 _MAP = 224  # pixels of a light's depth map
 _REACH = 0.72  # half its width, world units
 _SOFT = 0.012  # world units of hair that let a third of the light through
+_HIDDEN = 0.03  # world units behind the body beyond which no part of a strand segment can be seen
 _BACKGROUND = (0.42, 0.45, 0.50)
 
 
@@ -82,13 +83,10 @@ def light_head(head: SyntheticHead, yaw: float = 0.55, pitch: float = 0.65, warm
 
     key = _direction(yaw, pitch)
     sky = [
-        (_direction(a, p), weight)
-        for a, p, weight in (
-            (0.0, 1.25, 0.30),
-            (-1.1, 0.35, 0.26),
-            (2.5, 0.5, 0.2),
-            (-2.6, 0.3, 0.2),
-            (0.2, -0.1, 0.22),
+        (_direction(*way), weight)
+        for way, weight in (
+            *(((0.0, 1.25), 0.34), ((-1.1, 0.35), 0.30), ((2.5, 0.5), 0.42)),
+            *(((-2.6, 0.3), 0.36), ((0.2, -0.1), 0.26)),
         )
     ]
     scene = make_scene(mesh.vertices, mesh.faces)
@@ -97,7 +95,7 @@ def light_head(head: SyntheticHead, yaw: float = 0.55, pitch: float = 0.65, warm
     strand_light = np.full((len(start), 3), 0.07)
     warm = np.array([1 + warmth, 1.0, 1 - 1.5 * warmth])
     gloss = np.zeros(len(start))
-    for number, (way, weight) in enumerate([(key, 1.05), *sky]):
+    for number, (way, weight) in enumerate([(key, 1.25), *sky]):
         shade = _HairShade(middle, length, way)
         tint = warm if number == 0 else np.array([1 - 0.5 * warmth, 1.0, 1 + warmth])
         facing = (dot(normals, way)[:, 0] + (0.12 if number == 0 else 0.35)) / (1.12 if number == 0 else 1.35)
@@ -176,24 +174,29 @@ def _draw_body(lit: LitHead, camera: Camera, wide: int) -> tuple[np.ndarray, np.
 def _splat(lit: LitHead, camera: Camera, wide: int, color: np.ndarray, depth: np.ndarray, label: np.ndarray) -> None:
     """Draw the strands' segments into the pictures: the nearest in each pixel, as often as its width covers one."""
     start, end = camera.project(lit.strand_points), camera.project(lit.strand_points + lit.strand_steps)
+    shown = np.flatnonzero(((start[:, :2] > 0) & (start[:, :2] < 1)).all(axis=1))
+    place = start[shown]
+    behind = depth[(place[:, 1] * wide).astype(int), (place[:, 0] * wide).astype(int)]
+    shown = shown[place[:, 2] < behind + _HIDDEN]
+    start, end, radius = start[shown], end[shown], lit.strand_radius[shown]
     long = np.linalg.norm((end - start)[:, :2], axis=1) * wide
-    count = np.clip(np.ceil(long), 1, 24).astype(int)
+    cover = np.minimum(2 * radius * camera.intrinsics[0, 0] * wide / start[:, 2], 1.0)
+    # What is thinner than a pixel covers as many of the pixels on its way as its width is a part of one.
+    chance = ((shown * 2654435761) % 65536) / 65536
+    count = np.clip(np.floor(np.maximum(long, 0.7) * cover + chance), 0, 24).astype(int)
     which = np.repeat(np.arange(len(start)), count)
     order = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    share = ((order + 0.5) / count[which])[:, None]
+    share = ((order + chance[which]) / count[which])[:, None].astype(np.float32)
     place = start[which] * (1 - share) + end[which] * share
     column, row = np.floor(place[:, 0] * wide).astype(int), np.floor(place[:, 1] * wide).astype(int)
-    cover = 2 * lit.strand_radius[which] * camera.intrinsics[0, 0] * wide / place[:, 2]
-    # A fixed chance of its own for each sample: what is thinner than a pixel covers it now and then.
-    chance = ((which * 2654435761 + order * 40503) % 65536) / 65536
-    inside = (column >= 0) & (column < wide) & (row >= 0) & (row < wide) & (chance < cover)
+    inside = (column >= 0) & (column < wide) & (row >= 0) & (row < wide)
     cell = np.where(inside, row * wide + column, 0)
     inside &= place[:, 2] < depth.ravel()[cell] + 0.0012
-    which, cell, far = which[inside], cell[inside], place[inside, 2].astype(np.float32)
+    which, cell, far = shown[which[inside]], cell[inside], place[inside, 2].astype(np.float32)
     nearest = np.full(wide * wide, np.inf, np.float32)
     np.minimum.at(nearest, cell, far)
-    shown = far <= nearest[cell]
-    which, cell, far = which[shown], cell[shown], far[shown]
+    first = far <= nearest[cell]
+    which, cell, far = which[first], cell[first], far[first]
     tangent = unit(lit.strand_steps[which])
     back = unit(camera.position - lit.strand_points[which])
     along_light, along_view = dot(tangent, lit.key)[:, 0], dot(tangent, back)[:, 0]
