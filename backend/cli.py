@@ -19,6 +19,7 @@ import tyro
 
 from . import stop
 from .errors import HeadstitchError, OptionError, PhotoError
+from .evaluate_cli import Evaluate
 from .models_cli import Models
 from .options import Options
 from .system import plain_errors
@@ -250,6 +251,7 @@ COMMANDS = {
     "render": Render,
     "serve": Serve,
     "models": Models,
+    "evaluate": Evaluate,
 }
 
 

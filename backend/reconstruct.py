@@ -100,16 +100,13 @@ def reconstruct(
     check_memory(memory_needed(options, bundle), SMALLER if bundle is None else f"{SMALLER}, or take --model template")
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
-    making = _TEMPLATE if bundle is None else {**INVERSION_STAGES, **(_DEBUG if options.debug_images else {})}
-    clock = StageClock(stages({**_PORTRAIT, **making}, options, bundle, out), progress)
+    making = {**_PORTRAIT, **source_stages(options, bundle)}
+    clock = StageClock(stages(making, options, bundle, out), progress)
 
     with clock.stage("finding the face"):
         portrait = make_portrait(photo, options)
     show(portrait.image, "portrait")
-    if bundle is None:
-        source = _fit(portrait, device, clock)
-    else:
-        source = _invert(portrait, bundle, options, device, clock, show)
+    source = make_source(portrait, bundle, options, device, clock, show)
     head = make_head(source, portrait.camera, portrait, options, clock, show)
     record = make_record(
         portrait=portrait,
@@ -122,6 +119,24 @@ def reconstruct(
         stages=clock.seconds,
     )
     return keep(replace(head, record=record), out, clock)
+
+
+def make_source(
+    portrait: Portrait,
+    bundle: Bundle | None,
+    options: Options,
+    device: torch.device,
+    clock: StageClock,
+    show: Show | None = None,
+) -> Source:
+    """From the portrait to the field: by the model, or without one the template.
+
+    Raises:
+        HeadstitchError: with one sentence.
+    """
+    if bundle is None:
+        return _fit(portrait, device, clock)
+    return _invert(portrait, bundle, options, device, clock, show or _show_nobody)
 
 
 def _fit(portrait: Portrait, device: torch.device, clock: StageClock) -> Source:
@@ -221,6 +236,13 @@ def keep(head: Head, out: str | Path | None, clock: StageClock) -> Head:
             head = head.save(out)
     clock.finish()
     return head
+
+
+def source_stages(options: Options, bundle: Bundle | None) -> dict[str, float]:
+    """The stages of ``make_source`` with the seconds that they take."""
+    if bundle is None:
+        return dict(_TEMPLATE)
+    return {**INVERSION_STAGES, **(_DEBUG if options.debug_images else {})}
 
 
 def stages(

@@ -36,8 +36,8 @@ FLOORS = (
     {"results", "training"},
     {"reconstruct", "render"},
     {"batch", "models_cli", "remesh"},
-    {"workshop"},
-    {"server"},
+    {"workshop", "evaluation"},
+    {"server", "evaluate_cli"},
     {"cli"},
     {"__main__"},
 )
@@ -45,7 +45,7 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
     *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
-    *("models_cli", "disk", "results.folder", "results.page", "results.report"),
+    *("models_cli", "evaluate_cli", "disk", "results.folder", "results.page", "results.report"),
 )
 
 

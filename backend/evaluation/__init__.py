@@ -1,0 +1,1 @@
+"""How good the heads are: metrics against synthetic ground truth, and the quality reports of real photos."""
