@@ -88,12 +88,12 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
     )
     melanin = float(np.clip(melanin, 0.06, 3.0))
     blood = float(np.clip(random.normal(0.42, 0.15), 0.1, 0.9))
-    skin = np.array([0.93, 0.78, 0.69]) * np.exp(-melanin * np.array([0.30, 0.46, 0.60]))
-    skin = skin * np.exp(-blood * np.array([0.03, 0.20, 0.22]))
+    skin = np.array([0.93, 0.78, 0.69]) * np.exp(-melanin * np.array([0.30, 0.43, 0.54]))
+    skin = skin * np.exp(-blood * np.array([0.03, 0.16, 0.16]))
     dark = 1 - share["caucasian"] ** 1.5
     eumelanin = float(np.clip(random.gamma(1.6, 0.8) * (1 - dark) + dark * random.normal(3.6, 0.8), 0.15, 4.6))
     pheomelanin = float(random.gamma(1.2, 0.35) * (1 - 0.7 * dark))
-    grey = float(np.clip(smooth(32, 78, np.array(who.years + random.normal(0, 9))) * random.uniform(0.3, 1.3), 0, 1))
+    grey = float(np.clip(smooth(40, 80, np.array(who.years + random.normal(0, 9))) * random.uniform(0.3, 1.3), 0, 1))
     pigment = eumelanin * 0.62 * _EUMELANIN + pheomelanin * 0.6 * _PHEOMELANIN
     hair = np.array([0.90, 0.86, 0.78]) * np.exp(-pigment)
     hair = np.maximum(hair, [0.045, 0.038, 0.034])
@@ -127,12 +127,17 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
     )
 
 
-def hair_colors(colors: Colors, base: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """(count, 3) float32: each hair a little lighter or darker than ``base`` (3,), the share ``grey`` of them grey."""
+def hair_colors(
+    colors: Colors, base: np.ndarray, count: int, random: np.random.Generator, greying: float = 1.0
+) -> np.ndarray:
+    """(count, 3) float32: each hair a little lighter or darker than ``base`` (3,), some grey.
+
+    ``greying``: how much of the head's share of grey hairs these have; brows and beards have less.
+    """
     lightness = np.exp(random.normal(0, 0.13, (count, 1)))
     warmth = np.exp(random.normal(0, 0.03, (count, 3)))
     shade = base * lightness * warmth
-    grey = random.random((count, 1)) < colors.grey
+    grey = random.random((count, 1)) < colors.grey * greying
     pale = 0.65 * np.array([0.74, 0.73, 0.71]) + 0.35 * mean_hair(colors)
     pale = pale * np.exp(random.normal(0, 0.09, (count, 1)))
     return np.clip(np.where(grey, pale, shade), 0.02, 0.97).astype(np.float32)
@@ -168,7 +173,7 @@ def mask_at(name: str, rest: np.ndarray) -> np.ndarray:
 
 def _skin(colors: Colors, rest: np.ndarray, clothes: np.ndarray | None) -> np.ndarray:
     patch, grain = colors.patches(rest), colors.grain(rest)
-    color = colors.skin * np.exp(0.035 * patch[:, :1] + 0.018 * grain[:, :1])
+    color = colors.skin * np.exp(0.035 * patch[:, :1] + 0.010 * grain[:, :1])
     red = np.array([1.0, 0.80, 0.79])
     blush = colors.blush * 0.55 * mask_at("blush", rest) * (1 + 0.3 * patch[:, 1])
     color = color * red ** blush[:, None]

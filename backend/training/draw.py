@@ -109,9 +109,21 @@ def light_head(head: SyntheticHead, yaw: float = 0.55, pitch: float = 0.65, warm
         if number == 0:
             gloss = reached
     return LitHead(
-        head, mesh, normals, rest, label.astype(np.uint8), clothes, light, start, step, color * strand_light, gloss, kinds,
-        radius, key,
-    )  # fmt: skip
+        head=head,
+        mesh=mesh,
+        normals=normals,
+        rest=rest,
+        label=label.astype(np.uint8),
+        clothes=clothes,
+        light=light,
+        strand_points=start,
+        strand_steps=step,
+        strand_light=color * strand_light,
+        strand_gloss=gloss,
+        strand_label=kinds,
+        strand_radius=radius,
+        key=key,
+    )
 
 
 def draw(lit: LitHead, camera: Camera, size: int = 256, *, samples: int = 2) -> Picture:

@@ -12,7 +12,7 @@ from .colors import Colors, draw_colors, hair_colors, paint
 from .hair.collide import Collider, make_collider
 from .hair.face import grow_beard, grow_brows, grow_lashes
 from .hair.strands import RADIUS, Strands, grow_hair, hair_waves
-from .hair.styles import STYLES, Style, draw_style
+from .hair.styles import STYLES, Style, draw_style, men_among
 from .identity import Person, draw_person
 
 
@@ -79,9 +79,9 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
     """
     if not 0 < share <= 1:
         raise ValueError(f"the share of strands is {share}; it must lie in (0, 1]")
-    who = draw_person(seed, number)
-    stray = hair_waves(seed, number)
     name = style if style is not None else quota(seed, number, STYLES)
+    who = draw_person(seed, number, men_among(name))
+    stray = hair_waves(seed, number)
     cut = draw_style(name, who.male, who.years, dice(seed, number, Part.HAIR))
     colors = draw_colors(seed, number, who, cut, stray)
     look, dress = dice(seed, number, Part.EYES), dice(seed, number, Part.CLOTHES)
@@ -89,8 +89,10 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
     body = make_body(who, gaze, collar=float(dress.normal(0, 0.02)))
     collider = make_collider(body)
 
-    def strands(points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float) -> Strands:
-        shades = hair_colors(colors, base, len(points), np.random.default_rng([seed, number, int(part), 1]))
+    def strands(
+        points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float, greying: float
+    ) -> Strands:
+        shades = hair_colors(colors, base, len(points), np.random.default_rng([seed, number, int(part), 1]), greying)
         return Strands(label, points, np.full(len(points), radius, np.float32), shades)
 
     hair = grow_hair(body, cut, collider, stray, dice(seed, number, Part.STRANDS), share)
@@ -106,9 +108,9 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
         colors=colors,
         body=body,
         collider=collider,
-        hair=strands(hair, Label.HAIR, colors.hair, Part.HAIR, RADIUS),
-        brows=strands(brows, Label.BROW, colors.brow, Part.BROWS, 0.7 * RADIUS),
-        beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS),
-        lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS),
+        hair=strands(hair, Label.HAIR, colors.hair, Part.HAIR, RADIUS, 1.0),
+        brows=strands(brows, Label.BROW, colors.brow, Part.BROWS, 0.7 * RADIUS, 0.35),
+        beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS, 0.8),
+        lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS, 0.0),
         landmarks=body.landmarks,
     )

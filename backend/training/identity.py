@@ -81,13 +81,12 @@ class Person:
     eyes_closed: float
 
 
-def draw_person(seed: int, number: int) -> Person:
-    """The person of head ``number``; sexes are evenly many, ages and ancestries mix freely."""
+def draw_person(seed: int, number: int, men: float = 0.5) -> Person:
+    """The person of head ``number``, a man with the chance ``men``; ages and ancestries mix freely."""
     random = dice(seed, number, Part.PERSON)
     shares = random.dirichlet([0.45] * 3)
     ancestry = dict(zip(ANCESTRIES, shares.tolist(), strict=True))
-    male = float(number % 2)
-    male = abs(male - random.beta(1.0, 7.0))
+    male = abs(float(random.random() < men) - 0.49 * float(random.beta(1.0, 4.0)))
     years = float(np.clip(14 + 66 * random.beta(1.35, 1.9), 14, 80))
     # The pack's stops: a child of about 11, a young adult of 25, an old one of 90. Its old heads are masks: not so far.
     age = float(np.interp(years, [11, 25, 80], [0.0, 1 / 3, 0.80]))

@@ -65,13 +65,9 @@ class Style:
     tail: str = "tail"
 
 
-def likely_styles(male: float) -> dict[str, float]:
-    """How often each style is worn by somebody so male (0 .. 1); they sum to 1."""
-    share = {name: male * _MALE.get(name, 1 - _FEMALE.get(name, 0.5)) for name in STYLES}
-    for name in STYLES:
-        share[name] += (1 - male) * _FEMALE.get(name, 1 - _MALE.get(name, 0.5))
-    total = sum(share.values())
-    return {name: value / total for name, value in share.items()}
+def men_among(name: str) -> float:
+    """Share of men among those who wear a style, 0 .. 1."""
+    return _MALE.get(name, 1 - _FEMALE.get(name, 0.5))
 
 
 def draw_style(name: str, male: float, years: float, random: np.random.Generator) -> Style:
@@ -128,18 +124,18 @@ def draw_style(name: str, male: float, years: float, random: np.random.Generator
     part = side * u(0.0, 4.0) * (random.random() < 0.7)
     if name == "bob":
         return Style(
-            name, "part", 34, 30, 26, layer=(0.3, u(1.4, 2.4)), rise=u(0.5, 0.9), hold=0.4, gravity=0.9, part=part,
+            name, "part", 34, 30, 26, layer=(0.2, u(1.0, 1.8)), rise=u(0.3, 0.6), hold=0.9, gravity=0.9, part=part,
             cut=u(-0.26, -0.13), fringe=fringe, wave=u(0.1, 0.35), clump=u(0.25, 0.5), points=24, line=line,
         )  # fmt: skip
     if name == "long straight":
         return Style(
-            name, "part", u(42, 52), u(36, 46), u(34, 44), layer=(0.3, u(1.2, 2.2)), rise=u(0.4, 0.8), hold=0.4,
+            name, "part", u(42, 52), u(36, 46), u(34, 44), layer=(0.2, u(0.8, 1.5)), rise=u(0.25, 0.5), hold=1.0,
             gravity=1.0, part=part, fringe=fringe, wave=u(0.15, 0.45), clump=u(0.3, 0.5), locks=700, points=30,
             ragged=0.08, line=line,
         )  # fmt: skip
     if name == "long wavy":
         return Style(
-            name, "part", u(36, 48), u(32, 42), u(30, 40), layer=(0.4, u(1.8, 3.0)), rise=u(0.7, 1.0), hold=0.4,
+            name, "part", u(36, 48), u(32, 42), u(30, 40), layer=(0.3, u(1.2, 2.2)), rise=u(0.4, 0.7), hold=0.8,
             gravity=0.9, part=part, fringe=fringe if random.random() < 0.5 else None, curl=u(0.6, 1.2),
             turns=u(0.09, 0.16), wave=0.3, frizz=0.04, clump=u(0.5, 0.7), locks=420, points=44, ragged=0.12, line=line,
         )  # fmt: skip
