@@ -41,7 +41,7 @@ class GroundTruth(Protocol):
 
     @property
     def points(self) -> np.ndarray:
-        """(N, 3) float32 on the surface, evenly strewn."""
+        """(N, 3) float32 on the surface; where they lie denser, errors count for more."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class GroundTruth(Protocol):
 
     @property
     def colors(self) -> np.ndarray:
-        """(N, 3) uint8 sRGB, unlit."""
+        """(N, 3) sRGB, unlit: uint8, or float in [0, 1]."""
         ...
 
     @property
@@ -106,7 +106,7 @@ class Truth:
         made = Truth(
             points=np.asarray(truth.points, np.float32),
             normals=np.asarray(truth.normals, np.float32),
-            colors=np.asarray(truth.colors, np.uint8),
+            colors=_to_uint8(truth.colors),
             labels=np.asarray(truth.labels, np.uint8),
             body=truth.body,
             hair=truth.hair,
@@ -271,6 +271,14 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
         raise ValueError("camera is none that can be")
     if type(json.loads(arrays["attributes"].tobytes())) is not dict:
         raise ValueError("attributes is not a JSON object")
+
+
+def _to_uint8(colors: np.ndarray) -> np.ndarray:
+    """Colours as they stand in the files, of uint8 or of floats in [0, 1]."""
+    colors = np.asarray(colors)
+    if colors.dtype == np.uint8:
+        return colors
+    return np.clip(np.rint(colors * 255.0), 0, 255).astype(np.uint8)
 
 
 def _decode_photo(png: bytes, sha256: np.ndarray) -> np.ndarray:
