@@ -74,7 +74,7 @@ def test_the_templates_stand_first_and_the_same_inputs_give_the_same_bytes(journ
     assert small["chamfer"] > bare["chamfer"] + 3
     assert bare["face_distance"] < 0.1
     assert report.record["pose_error"] == pytest.approx(5)
-    assert 0.1 < report.record["chamfer_floor"] < 1
+    assert 0.1 < report.record["chamfer_floor"] < 2
     assert report.failures == ()
     first, *_ = (row for row in report.table.splitlines() if row.startswith("mean template"))
     assert f"{small['chamfer']:.2f}" in first.split()

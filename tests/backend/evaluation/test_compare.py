@@ -1,4 +1,4 @@
-"""A perfect head gets the floor everywhere; a head that is spoiled in one way is caught by the metric that is for it."""
+"""A perfect head gets the floor everywhere; a head spoiled in one way is caught by the metric that is for it."""
 
 from dataclasses import replace
 

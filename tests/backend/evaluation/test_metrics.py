@@ -61,9 +61,9 @@ def test_the_floor_is_what_a_perfect_head_gets(shapes):
 
 def test_a_shifted_plane_counts_across_and_not_along():
     points, normals = np.array([[0.1, 0.2, 0.0]] * 3), np.array([[0.0, 0, 1]] * 3)
-    assert metrics.point_to_plane(points, normals, points + [0, 0, 0.02], 0.5) == pytest.approx(4.0)
+    assert metrics.point_to_plane(points, normals, points + np.array([0, 0, 0.02]), 0.5) == pytest.approx(4.0)
     assert metrics.point_to_plane(points, normals, points - [0, 0, 0.02], 0.5) == pytest.approx(4.0)
-    assert metrics.point_to_plane(points, normals, points + [0.3, -0.1, 0], 0.5) == pytest.approx(0.0)
+    assert metrics.point_to_plane(points, normals, points + np.array([0.3, -0.1, 0]), 0.5) == pytest.approx(0.0)
     assert metrics.point_to_plane(points[:0], normals[:0], points[:0], 0.5) is None
 
 

@@ -71,7 +71,7 @@ def test_the_labels_are_those_of_the_sampler():
         ({"head_height": lambda a: -a}, "head_height is -0.5"),
         ({"body__faces": lambda a: a + np.int32(10**6)}, "body.faces name vertices"),
         ({"body__faces": lambda a: a[:0]}, "body has no faces"),
-        ({"camera": lambda a: a * 2}, "camera is none"),
+        ({"camera": lambda a: a * 2}, "camera"),
         ({"attributes": lambda a: a[:-1]}, "is damaged"),
         ({"photo__sha256": lambda a: a + np.uint8(1)}, "not the photo"),
     ],
