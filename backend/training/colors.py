@@ -223,7 +223,7 @@ def _masks() -> tuple[np.ndarray, ...]:
         canvas = np.zeros((_SIDE, _SIDE), np.uint8)
         for shape in shapes:
             for members in (list(shape), model.landmark_mirror[list(shape)]) if both else (list(shape),):
-                cv2.fillPoly(canvas, [np.round(places[members]).astype(np.int32)], 255)
+                cv2.fillPoly(canvas, [np.round(places[members]).astype(np.int32)], (255.0,))
         return cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), blur)
 
     lips = filled((_LIPS,), 2.0, both=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import mcubes
 import numpy as np
 from scipy.ndimage import binary_closing, binary_fill_holes, gaussian_filter, label
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..geometry import as_tensor, make_scene
 from ..meshing.mesh import Mesh, vertex_normals
@@ -98,15 +98,15 @@ def hair_hull(head: SyntheticHead) -> Mesh | None:
     for kind in kinds:
         _add_length(kind, low, size, mass)
     solid = gaussian_filter(mass.reshape(size), 0.9) > _DENSE
-    solid = binary_closing(solid, iterations=2) | solid
+    solid = np.asarray(binary_closing(solid, iterations=2), bool) | solid
     nodes = np.stack(np.meshgrid(*[low[k] + VOXEL * np.arange(size[k]) for k in range(3)], indexing="ij"), axis=-1)
     depth, _ = head.collider.measure(nodes)
-    solid = binary_fill_holes(solid | (depth < 0)) & (depth > -_SKIN_DEPTH) & (solid | (depth > 0))
-    pieces, count = label(solid)
-    if count:
-        large = np.bincount(pieces.ravel()) >= _LEAST
-        large[0] = False
-        solid = large[pieces]
+    solid = np.asarray(binary_fill_holes(solid | (depth < 0)), bool) & (depth > -_SKIN_DEPTH) & (solid | (depth > 0))
+    pieces = np.zeros(solid.shape, np.int32)
+    label(solid, output=pieces)
+    large = np.bincount(pieces.ravel()) >= _LEAST
+    large[0] = False
+    solid = large[pieces]
     if not solid.any():
         return None
     field = gaussian_filter(solid.astype(np.float32), 0.7)
@@ -179,7 +179,7 @@ def _on_hair(head: SyntheticHead, hair: Mesh, count: int, random: np.random.Gene
     kinds = _voluminous(head)
     spots = np.concatenate([kind.points[:, ::3].reshape(-1, 3) for kind in kinds])
     shades = np.concatenate([np.repeat(kind.colors, len(range(0, kind.points.shape[1], 3)), axis=0) for kind in kinds])
-    near = cKDTree(spots).query(points, k=4)[1]
+    near = KDTree(spots).query(points, k=4)[1]
     normal = unit((vertex_normals(hair)[corners] * share).sum(axis=1))
     return points, normal, shades[near].mean(axis=1), np.full(count, Label.HAIR), area
 

@@ -11,7 +11,7 @@ from ..template.morphable import load_morphable
 from ..template.pack import load_pack, person, to_world
 from .chance import Part, dice
 
-ANCESTRIES = ("african", "asian", "caucasian")
+ANCESTRIES: tuple[str, ...] = ("african", "asian", "caucasian")
 _OPPOSITES = (
     ("incr", "decr"),
     ("up", "down"),
@@ -85,7 +85,7 @@ def draw_person(seed: int, number: int, men: float = 0.5) -> Person:
     """The person of head ``number``, a man with the chance ``men``; ages and ancestries mix freely."""
     random = dice(seed, number, Part.PERSON)
     shares = random.dirichlet([0.45] * 3)
-    ancestry = dict(zip(ANCESTRIES, shares.tolist(), strict=True))
+    ancestry: dict[str, float] = dict(zip(ANCESTRIES, shares.tolist(), strict=True))
     male = abs(float(random.random() < men) - 0.49 * float(random.beta(1.0, 4.0)))
     years = float(np.clip(14 + 66 * random.beta(1.35, 1.9), 14, 80))
     # The pack's stops: a child of about 11, a young adult of 25, an old one of 90. Its old heads are masks: not so far.

@@ -48,7 +48,7 @@ def make_collider(body: Body) -> Collider:
     cells = np.ceil((_HIGH - _LOW) / (SPACING * _COARSE)).astype(int)
     coarse = body.signed_distance(_grid(cells + 1, SPACING * _COARSE)).reshape(cells + 1)
     size = cells * _COARSE + 1
-    distance = zoom(coarse, size / np.array(coarse.shape), order=1, grid_mode=False).astype(np.float32)
+    distance = np.asarray(zoom(coarse, size / np.array(coarse.shape), order=1, grid_mode=False), np.float32)
     near = np.abs(distance) < _BAND
     distance[near] = body.signed_distance(_grid(size, SPACING)[near.ravel()])
     slopes = np.gradient(distance, SPACING)

@@ -12,7 +12,7 @@ from .styles import Style
 
 _DOWN = np.array([0.0, -1.0, 0.0])
 _TIE = np.array([0.0, 0.085, -0.325])  # where tied hair comes together
-_BUN = 0.062  # world units, radius of a bun
+_BUN = 0.080  # world units, radius of a bun
 _LEAST_GAP = 0.004  # world units between skin and strand, away from its root
 
 
@@ -153,15 +153,17 @@ def _to_tail(point: np.ndarray) -> np.ndarray:
 
 def _into_bun(grown: np.ndarray) -> np.ndarray:
     """Strands that have come to the tie are wound up to a ball behind it."""
-    centre = _TIE + np.array([0.0, 0.012, -0.035])
+    centre = _TIE + np.array([0.0, 0.02, -0.045])
     steps = grown.shape[1]
     reached = np.linalg.norm(grown - _TIE, axis=2) < 0.05
     start = np.where(reached.any(axis=1), reached.argmax(axis=1), steps - 1)
-    number = np.arange(len(grown))
-    tilt, phase = 0.9 * np.sin(number * 2.4), number * 0.7
-    turn = phase[:, None] + 0.55 * (np.arange(steps)[None] - start[:, None])
-    ring = np.stack([np.cos(turn), np.sin(turn), np.broadcast_to(tilt[:, None], turn.shape) * 0.8], axis=2)
-    wound = centre + unit(ring) * (_BUN * (0.55 + 0.45 * ((number * 0.618) % 1)))[:, None, None] * [1, 1, 0.75]
+    # By the root, so that neighbours are wound beside each other and what is blended between them keeps its place.
+    from_tie = grown[:, 0] - _TIE
+    phase, outer = np.arctan2(from_tie[:, 0], from_tie[:, 1]), smooth(0.1, 0.45, np.linalg.norm(from_tie, axis=1))
+    turn = phase[:, None] + 0.5 * (np.arange(steps)[None] - start[:, None])
+    tilt = np.broadcast_to((0.9 - 1.9 * outer)[:, None], turn.shape)
+    ring = np.stack([np.cos(turn), np.sin(turn), tilt], axis=2)
+    wound = centre + unit(ring) * _BUN * [1, 1, 0.85]
     share = np.clip((np.arange(steps)[None] - start[:, None]) / 3.0, 0, 1)[..., None]
     return grown * (1 - share) + wound * share
 

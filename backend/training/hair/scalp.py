@@ -106,13 +106,12 @@ def draw_roots(
 ) -> Roots:
     """``count`` roots spread over the skin as densely as hair grows there, or as ``density`` (n,) at its vertices."""
     solid = body.solids[0]
-    if density is None:
-        density = growth(solid.rest, line, stray) * (1 - ear_mask(body))
+    grown = growth(solid.rest, line, stray) * (1 - ear_mask(body)) if density is None else density
     faces = solid.mesh.faces
-    faces = faces[density[faces].max(axis=1) > 0.01]
+    faces = faces[grown[faces].max(axis=1) > 0.01]
     corners = solid.mesh.vertices[faces].astype(np.float64)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    weight = area * density[faces].mean(axis=1)
+    weight = area * grown[faces].mean(axis=1)
     pick = random.choice(len(faces), count, p=weight / weight.sum())
     u, v = np.sqrt(random.random(count)), random.random(count)
     share = np.stack([1 - u, u * (1 - v), u * v], axis=1)[:, :, None]

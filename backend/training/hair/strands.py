@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ...camera import CENTIMETRE
 from ..body import Body, Label
@@ -57,7 +57,7 @@ def _children(
 ) -> np.ndarray:  # fmt: skip
     own = draw_roots(body, count, style.line, stray, random)
     theirs, mine = _features(style, roots, stray), _features(style, own, stray)
-    distance, near = cKDTree(theirs).query(mine, k=_NEIGHBOURS)
+    distance, near = (np.asarray(found) for found in KDTree(theirs).query(mine, k=_NEIGHBOURS))
     weight = 1 / (distance + 0.004) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
     relative = (guides - guides[:, :1]).astype(np.float32)
@@ -103,7 +103,7 @@ def _leaders(theirs: np.ndarray, mine: np.ndarray, style: Style, random: np.rand
     """(S,) the guide that leads each strand's lock."""
     chosen = random.choice(len(theirs), min(style.locks, len(theirs)), replace=False)
     wobble = mine + random.normal(0, 0.004, mine.shape) * [1, 1, 1, 0, 0]
-    return chosen[cKDTree(theirs[chosen]).query(wobble)[1]]
+    return chosen[KDTree(theirs[chosen]).query(wobble)[1]]
 
 
 def _clumped(
@@ -164,7 +164,7 @@ def _frames(strands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tangent[:, 1:-1] = strands[:, 2:] - strands[:, :-2]
     tangent[:, 0], tangent[:, -1] = strands[:, 1] - strands[:, 0], strands[:, -1] - strands[:, -2]
     tangent = unit(tangent)
-    across = unit(np.cross(tangent, np.float32([0.35, 0.15, 0.92])))
+    across = unit(np.cross(tangent, np.array([0.35, 0.15, 0.92], np.float32)))
     return across, np.cross(tangent, across)
 
 
