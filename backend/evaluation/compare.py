@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import open3d as o3d
 from scipy.spatial import ConvexHull, Delaunay, KDTree
 
 from ..camera import Camera
@@ -87,13 +88,33 @@ def solid(truth: GroundTruth) -> Mesh:
 
 def is_seen(points: np.ndarray, mesh: Mesh, camera: Camera) -> np.ndarray:
     """(N,) bool: whether nothing of the mesh hides the points (N, 3) from the camera, and its picture holds them."""
-    points = np.asarray(points, np.float32).reshape(-1, 3)
-    way = points - camera.position.astype(np.float32)
-    length = np.linalg.norm(way, axis=1)
-    rays = np.concatenate([np.broadcast_to(camera.position.astype(np.float32), way.shape), way / length[:, None]], 1)
-    depth = make_scene(mesh.vertices, mesh.faces).cast_rays(as_tensor(rays))["t_hit"].numpy()
     at = camera.project(points)
-    return (depth > length - _IN_SIGHT) & ((at[:, :2] > 0) & (at[:, :2] < 1)).all(axis=1) & (at[:, 2] > 0)
+    within = ((at[:, :2] > 0) & (at[:, :2] < 1)).all(axis=1) & (at[:, 2] > 0)
+    return within & _reached(points, make_scene(mesh.vertices, mesh.faces), camera.position)
+
+
+def is_outer(points: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """(N,) bool: whether the points (N, 3) are seen from anywhere around the mesh: from 8 sides at 4 heights.
+
+    What lies deep in the mouth, behind the eyelids or under the hair is not.
+    """
+    scene = make_scene(mesh.vertices, mesh.faces)
+    outer = np.zeros(len(points), bool)
+    for pitch in (-30, 0, 30, 70):
+        for yaw in range(0, 360, 45):
+            left = np.flatnonzero(~outer)
+            place = Camera.from_angles(np.radians(yaw), np.radians(pitch)).position
+            outer[left] = _reached(points[left], scene, place)
+    return outer
+
+
+def _reached(points: np.ndarray, scene: o3d.t.geometry.RaycastingScene, place: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether rays from a place (3,) reach the points (N, 3)."""
+    way = (points - place).astype(np.float32)
+    length = np.linalg.norm(way, axis=1)
+    rays = np.empty((len(way), 6), np.float32)
+    rays[:, :3], rays[:, 3:] = place, way / length[:, None]
+    return scene.cast_rays(as_tensor(rays))["t_hit"].numpy() > length - _IN_SIGHT
 
 
 def face_region(truth: GroundTruth) -> np.ndarray:
@@ -115,27 +136,30 @@ def neck_height(truth: GroundTruth) -> float:
 def _surface(head: TexturedMesh, truth: GroundTruth, camera: Camera) -> dict[str, float | None]:
     """Distances, normals and colours over the truth's points and samples of the prediction."""
     cut, height = neck_height(truth), truth.head_height
-    points = np.asarray(truth.points, np.float32)
+    whole = solid(truth)
+    outer = is_outer(truth.points, whole)
+    points, normals = np.asarray(truth.points, np.float32)[outer], truth.normals[outer]
+    colors, labels = truth.colors[outer], truth.labels[outer]
     above = points[:, 1] > cut
     nearest = metrics.find_nearest(head.mesh, points)
-    seen = is_seen(points, solid(truth), camera)
+    seen = is_seen(points, whole, camera)
     samples, _ = metrics.sample_surface(head.mesh)
     samples = samples[samples[:, 1] > cut]
     # Where the nearest of the truth's points is seen, so is the sample: the halves are the truth's.
     to_truth, partner = KDTree(points).query(samples)
-    hair, face = above & (truth.labels == Part.HAIR), above & face_region(truth)
-    painted = above & (truth.labels != Part.CLOTHES)
+    hair, face = above & (labels == Part.HAIR), above & face_region(truth)[outer]
+    painted = above & (labels != Part.CLOTHES)
     color = metrics.color_at(head, nearest)
     found = {
         "chamfer_floor": metrics.chamfer_floor(points[above], height),
-        "face_distance": metrics.point_to_plane(points[face], truth.normals[face], nearest.points[face], height),
-        "face_normals": metrics.normal_angle(truth.normals[face], nearest.normals[face]),
+        "face_distance": metrics.point_to_plane(points[face], normals[face], nearest.points[face], height),
+        "face_normals": metrics.normal_angle(normals[face], nearest.normals[face]),
     }
-    whole = np.ones(len(points), bool)
-    for suffix, half in (("", whole), ("_seen", seen), ("_hidden", ~seen)):
+    every = np.ones(len(points), bool)
+    for suffix, half in (("", every), ("_seen", seen), ("_hidden", ~seen)):
         found[f"chamfer{suffix}"] = metrics.chamfer(nearest.distances[above & half], to_truth[half[partner]], height)
         found[f"hair_distance{suffix}"] = metrics.mean_distance(nearest.distances[hair & half], height)
-        found[f"color{suffix}"] = metrics.color_error(truth.colors[painted & half], color[painted & half])
+        found[f"color{suffix}"] = metrics.color_error(colors[painted & half], color[painted & half])
     return found
 
 

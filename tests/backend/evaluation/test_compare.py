@@ -135,3 +135,9 @@ def test_the_face_is_within_its_landmarks_and_neither_behind_nor_hair(known):
     assert np.all(known.labels[face] == Part.SKIN)
     assert np.all(known.points[face, 2] > 0)
     assert np.all(np.linalg.norm(known.points[face, :2], axis=1) <= 0.2 + 1e-6)
+
+
+def test_what_lies_in_a_pocket_is_not_measured(shapes):
+    ball, _, directions = shapes
+    points = np.concatenate([directions(500) * 0.25, directions(300) * 0.2])
+    assert np.array_equal(compare.is_outer(points, ball()), np.arange(800) < 500)
