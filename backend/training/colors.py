@@ -118,7 +118,9 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
         freckles=float(random.random() ** 4 * (melanin < 0.9)),
         blush=float(random.uniform(0.1, 0.6)),
         bags=float(np.clip(random.normal(0.25 + (who.years - 30) / 90, 0.2), 0, 1)),
-        stubble=float(random.uniform(0.2, 0.7)) if beard in ("none", "stubble") and who.male > 0.7 else 0.0,
+        stubble=float(random.uniform(0.2, 0.7))
+        if beard in ("none", "stubble") and who.male > 0.7 and who.years > 18
+        else 0.0,
         beard=beard,
         style=style,
         stray=stray,

@@ -107,7 +107,7 @@ def draw_style(name: str, male: float, years: float, random: np.random.Generator
         )  # fmt: skip
     if name == "fringe":
         return Style(
-            name, "crown", u(9, 13), u(6, 9), u(5, 8), layer=(0.2, u(1.2, 2.2)), rise=0.7, hold=0.5, gravity=0.45,
+            name, "crown", u(9, 13), u(6, 9), u(5, 8), layer=(0.2, u(0.9, 1.6)), rise=0.5, hold=0.9, gravity=0.55,
             fringe=u(0.085, 0.150), cut=u(-0.10, -0.03), wave=u(0.1, 0.3), clump=u(0.3, 0.55), points=16, line=line,
         )  # fmt: skip
     if name == "parting":
