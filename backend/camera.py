@@ -26,9 +26,30 @@ class Camera:
 
     @staticmethod
     def from_label(label: np.ndarray) -> Camera:
-        """The camera of a PanoHead label: 16 numbers of cam2world, then 9 of the intrinsics, both row-major."""
+        """The camera of a PanoHead label: 16 numbers of cam2world, then 9 of the intrinsics, both row-major.
+
+        Raises:
+            ValueError: it is no camera.
+        """
         label = np.asarray(label, np.float64).reshape(25)
-        return Camera(label[:16].reshape(4, 4).copy(), label[16:].reshape(3, 3).copy())
+        return Camera(label[:16].reshape(4, 4).copy(), label[16:].reshape(3, 3).copy()).checked()
+
+    def checked(self) -> Camera:
+        """Itself, where it came from outside and is a camera.
+
+        Raises:
+            ValueError: its matrix does more than turn and move, or its lens has no focal length.
+        """
+        rotation = self.cam2world[:3, :3]
+        turns = (
+            np.allclose(rotation @ rotation.T, np.eye(3), atol=0.05) and np.linalg.det(rotation) > 0
+        )  # official labels: 0.01
+        last_rows = np.concatenate([self.cam2world[3] - [0, 0, 0, 1], self.intrinsics[2] - [0, 0, 1]])
+        focal = np.diag(self.intrinsics)[:2]
+        finite = np.isfinite(self.cam2world).all() and np.isfinite(self.intrinsics).all()
+        if not (finite and turns and np.abs(last_rows).max() < 1e-4 and (focal > 0).all()):
+            raise ValueError("no camera: its matrices do more than turn, move and project")
+        return self
 
     @staticmethod
     def from_rotation(head_rotation: np.ndarray, radius: float = RADIUS, focal: float = FOCAL) -> Camera:

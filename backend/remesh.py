@@ -100,7 +100,9 @@ def options_of(head: str | Path) -> Options:
 
 def _refuse_what_is_done(options: Options, made_with: Options) -> None:
     """The portrait and the tri-grid are there: what decides on them can no more be changed."""
-    changed = [name for name in ("face", "angles", "crop") if getattr(options, name) != getattr(made_with, name)]
+    changed = [
+        name for name in ("model", "face", "angles", "crop") if getattr(options, name) != getattr(made_with, name)
+    ]
     if options.debug_images and not made_with.debug_images:
         changed.append("debug_images")
     changed += [

@@ -18,13 +18,14 @@ from .results.head import Head, Origin
 from .results.pictures import encode_png, write_turntable
 from .results.record import recorded_options
 from .results.views import Viewer, orbit
-from .system import check_memory, choose_device, repeatable
+from .system import check_memory, choose_device, plain_errors, repeatable
 
 Draw = Callable[[float, float], np.ndarray]
 """Yaw and pitch in radians to a picture (size, size, 3) uint8 sRGB."""
 FRAMES = 72  # of a turn: every 5 degrees, 3 seconds
 
 
+@plain_errors()
 def render_head(
     folder: Path,
     out: Path,

@@ -6,6 +6,7 @@ What is heavy is imported by the first that needs it, and stays.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import sys
 import threading
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 Show = Callable[[Callable[[], bytes], str], None]
 """Takes what makes a PNG, and what it shows: "portrait" or "head"."""
-
-ROOMY = 3.0  # times the generator and an encoder: with that much free memory the networks stay loaded
 
 # The packages that jobs import, by the names under which they are imported and installed.
 PACKAGES = {
@@ -129,29 +128,40 @@ class Workshop:
             options=options,
             progress=progress,
             show=_as_png(show),
-            bundle=None if options.model == TEMPLATE else self._loaded(options.model),
+            bundle=None if options.model == TEMPLATE else self._loaded(options),
         )
         return _finished(head, start)
 
-    def _loaded(self, model: str) -> Bundle:
-        """The model, its networks kept for the next job where the memory suffices for both encoders at once."""
+    def _loaded(self, options: Options) -> Bundle:
+        """The model of a job, its networks kept for the next one where the memory suffices for all of them at once."""
         from .models.bundle import load_bundle
+        from .reconstruct import memory_needed
 
-        found = load_bundle(model)
+        found = load_bundle(options.model)
         if self._bundle is None or (self._bundle.folder, self._bundle.sha256) != (found.folder, found.sha256):
             self._bundle = None  # before another one comes
-            room = available_memory()
-            roomy = room is None or room[0] > ROOMY * found.parameters_bytes
+            # A job holds the generator and one encoder; kept are the generator and both.
+            roomy = _free() > memory_needed(options, found) + found.parameters_bytes
             self._bundle = replace(found, kept={} if roomy else None)
+        self._make_room(memory_needed(options, found))
         return self._bundle
+
+    def _make_room(self, needed: int) -> None:
+        """Let go of the networks that are kept where a job could else not begin: none is refused for their sake."""
+        if self._bundle is not None and self._bundle.kept and _free() < needed:
+            self._bundle.kept.clear()
+            gc.collect()
 
     def rebake(self, message: Rebake, progress: Listener, show: Show) -> Finished:
         """A head is made again."""
         with self._importing, _told():
+            from .reconstruct import memory_needed
             from .remesh import options_of, remesh
 
         start = time.monotonic()
         options = changed(options_of(message.head), message.options)
+        if self._bundle is not None:
+            self._make_room(memory_needed(options, self._bundle, encoders=False))
         head = remesh(
             message.head,
             message.out,
@@ -186,6 +196,12 @@ def changed(options: Options, values: dict[str, Any]) -> Options:
         raise ProtocolError(
             INVALID_PARAMS, f"There is no option {strange[0][:80]!r}; add-on and backend may be of two versions."
         ) from error
+
+
+def _free() -> float:
+    """Bytes that this process may still take; endless where the system does not tell."""
+    room = available_memory()
+    return float("inf") if room is None else room[0]
 
 
 def _as_png(show: Show) -> ShowPicture:

@@ -34,6 +34,9 @@ STAGES = {
 }
 
 
+_RIM = 0.1  # opacity of the head up to which a constant background is laid over its picture
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """What one of the encoders makes of the photo."""
@@ -146,5 +149,8 @@ def picture_for_comparison(
     picture = generator.render(rows, w_plus, camera, background=behind, crop=options.crop)
     if not isinstance(behind, tuple) or options.background_over == "features":
         return picture.image
+    # The head's own soft rim has the background in it already, from its features: laid over once more it would be too
+    # light. So the colour is laid over where the head has all but ended, and wholly where it is not.
     mask = F.interpolate(picture.mask.clamp(0, 1), picture.image.shape[-1], mode="bilinear", align_corners=False)
+    mask = (mask / _RIM).clamp(max=1)
     return torch.lerp(torch.tensor(behind).view(1, 3, 1, 1).to(mask).expand_as(picture.image), picture.image, mask)

@@ -15,6 +15,7 @@ from ..camera import Camera
 from ..errors import ModelError, ResultsError
 from ..field import TrigridField
 from ..models.bundle import Bundle, load_bundle
+from ..models.store import NAME
 from ..networks.config import PLANES
 from ..networks.generator import Generator
 from ..options import Inversion
@@ -90,7 +91,7 @@ class Latent:
             return Latent(
                 **{field: tensors[name] for name, field in _TENSORS.items()},
                 camera=Camera.from_label(arrays["camera"]),
-                model=arrays["model.name"].tobytes().decode(),
+                model=_name(arrays["model.name"]),
                 model_sha256=arrays["model.sha256"].tobytes().hex(),
             )
         except KeyError as error:
@@ -195,6 +196,14 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not {np.dtype(kind)} of {size}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds what is no number")
+
+
+def _name(array: np.ndarray) -> str:
+    """The model's name, which is no path: the file may be a stranger's, and what it names is looked for."""
+    name = array.tobytes().decode()
+    if not NAME.fullmatch(name):
+        raise ValueError(f"model.name is {name[:80]!r}, which no model is called")
+    return name
 
 
 def _damaged(why: str) -> ResultsError:

@@ -20,7 +20,7 @@ from ..networks.encoder import Encoder
 from ..networks.generator import Generator
 from . import disk, weights
 from .safefile import open_tensors, write_tensors
-from .store import find_model
+from .store import NAME, find_model
 
 FORMAT = 1
 ARCHITECTURE = "panohead"
@@ -128,7 +128,14 @@ class Bundle:
         return network.eval().requires_grad_(False)
 
     def _check(self, name: str, expected: Mapping[str, tuple[int, ...]]) -> None:
-        weights.check_shapes(self._shapes(name), expected, str(self.folder / name), AGAIN, counters=True)
+        """Names, shapes and kinds of the numbers in a file."""
+        path = self.folder / name
+        weights.check_shapes(self._shapes(name), expected, str(path), AGAIN, counters=True)
+        with open_tensors(path, AGAIN) as file:
+            for key in expected:
+                kind = file.get_slice(key).get_dtype()
+                if kind not in (("I64",) if key.endswith(weights.COUNTER) else ("F16", "F32")):
+                    raise ModelError(f"{path} holds {weights.shown(kind)} in {key}; import the model again.")
 
     def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
         with open_tensors(self.folder / name, AGAIN) as file:
@@ -264,6 +271,8 @@ def _from_record(folder: Path, record: Mapping[str, Any]) -> Bundle:
     texts += [text for source in sources for text in (source.name, source.sha256)]
     if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for _, size in files.values()):
         raise TypeError("a value of another type")
+    if not NAME.fullmatch(record["name"]):
+        raise ValueError("no model has such a name")
     if record["level"] != config.level or set(record["files"]) != set(files):
         raise ValueError("parts of the record contradict each other")
     return Bundle(

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from ..errors import ModelError
-from ..networks.config import EncoderConfig, GeneratorConfig
+from ..networks.config import MOST_CHANNELS, EncoderConfig, GeneratorConfig
 from .disk import told
 from .pickles import RefusalError
 from .safefile import open_tensors
@@ -38,7 +38,6 @@ OTHERS = ("decoder.", "generator.", "G.", "G_ema.", "discriminator.", "dis_state
 DEEPEST = 6
 MOST_NETWORKS = 64  # in one file; official ones hold four or so
 LONGEST_NAME = 256
-LARGEST_SIZE = 1 << 14  # channels of a layer
 MOST_TENSORS = 100_000
 LARGEST_MEAN = 1 << 20  # bytes of a file that holds a mean w+ alone; the official one has 57 kB at the most
 ADVICE = "take the encoder's official files."
@@ -119,7 +118,7 @@ def build_config(stages: Stages, generator: GeneratorConfig, which: str) -> Enco
     w_dim, style_width = _shape(w, W_SIGN, 2, what)
     image_size = 16 << min(halvings, 12)
     half = image_size == 2 * generator.trigrid_size
-    if max(*widths, planes, hidden, w_dim, style_width) > LARGEST_SIZE:
+    if max(*widths, planes, hidden, w_dim, style_width) > MOST_CHANNELS:
         raise ModelError(f"{what} has layers of more channels than any model; {ADVICE}")
     try:
         config = EncoderConfig(
@@ -184,7 +183,7 @@ def shape_mean(mean: torch.Tensor, config: EncoderConfig, where: str) -> torch.T
             f"The mean w+ of {where} is {tuple(mean.shape)}, and the encoder needs ({width}) or ({rows}, {width}); "
             "give the one that belongs to the encoder with --latent-avg."
         )
-    if not bool(torch.isfinite(mean).all()):
+    if mean.is_complex() or not bool(torch.isfinite(mean).all()):
         raise ModelError(f"The mean w+ of {where} holds numbers that are none (NaN or infinity); {ADVICE}")
     return mean.detach().float().reshape(-1, width).expand(rows, width).contiguous()
 
@@ -305,16 +304,20 @@ def _flat(value: Any, path: Path) -> Iterable[tuple[str, StoredTensor]]:
 
 def _from_safetensors(path: Path) -> dict[str, StoredTensor]:
     file = open_tensors(path, "take the file from its official source again.")
+    names = list(file.keys())
+    if len(names) > MOST_TENSORS:
+        raise RefusalError("holds far more tensors than any model does")
     return {
         name: StoredTensor(tuple(file.get_slice(name).get_shape()), partial(file.get_tensor, name))
-        for name in file.keys()  # noqa: SIM118 - no mapping
+        for name in names
+        if len(name) <= LONGEST_NAME
     }
 
 
 def _from_numpy(path: Path, content: bytes) -> torch.Tensor:
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-        return torch.from_numpy(np.asarray(array, np.float32))
+        array = np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+        return torch.from_numpy(array.astype(np.float32, casting="same_kind"))  # complex ones are refused
     except (ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError) as error:
         raise ModelError(f"{path} is no array of numbers; {ADVICE}") from error
 

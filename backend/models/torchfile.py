@@ -288,7 +288,8 @@ def read_legacy(data: memoryview, symbols: Symbols, budget: Budget) -> Any:
 
 def _read_archive(data: memoryview, budget: Budget) -> Any:
     entries = entries_of(data)
-    if bytes(entries["byteorder"].data if "byteorder" in entries else b"little") != b"little":
+    order = entries["byteorder"].data if "byteorder" in entries else b"little"
+    if len(order) > 8 or bytes(order) != b"little":
         raise RefusalError("was written on a machine of another byte order")
     program = entries["data.pkl"]
     _check_sum(program)

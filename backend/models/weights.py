@@ -61,14 +61,18 @@ def numbers(value: torch.Tensor | StoredTensor) -> torch.Tensor:
     return value.load() if isinstance(value, StoredTensor) else value.detach()
 
 
-@lru_cache(maxsize=8)
 def expected_generator(config: GeneratorConfig) -> Mapping[str, tuple[int, ...]]:
     """Names and shapes of the tensors of a generator, in order.
 
     Raises:
         ValueError: no generator can have these sizes.
     """
-    check_config(config)
+    check_config(config)  # before the cache, which needs values that can be keys
+    return _generator_shapes(config)
+
+
+@lru_cache(maxsize=8)
+def _generator_shapes(config: GeneratorConfig) -> Mapping[str, tuple[int, ...]]:
     return _shapes(lambda: Generator(config))
 
 
@@ -173,7 +177,7 @@ def check_config(config: GeneratorConfig) -> None:
             if not fits or not low <= value <= high:
                 raise ValueError(f"{field.name} is {shown(value)}, not a number from {low:g} to {high:g}")
         elif field.name == "superresolution":
-            if value not in LAYOUTS:
+            if type(value) is not str or value not in LAYOUTS:
                 raise ValueError(f"{field.name} is {shown(value)}, not one of {', '.join(LAYOUTS)}")
         elif field.name == "decoder_activation":
             if value not in ("none", "sigmoid", "lrelu"):

@@ -11,6 +11,8 @@ from ..errors import ModelError
 
 PLANES = 3
 CAMERA = 25  # numbers in a camera label
+# The most that an encoder's sizes may be, far beyond what anyone trains: a model's file may say anything.
+MOST_CHANNELS, MOST_BLOCKS, MOST_ROWS, MOST_PIXELS = 1 << 14, 128, 64, 2048
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,14 @@ class EncoderConfig:
         sizes = (*self.widths, *self.blocks, *(getattr(self, name) for name in names))
         if any(type(size) is not int or size < 1 for size in sizes):
             raise ValueError(f"every size of an encoder is a whole number from 1 on, but this is {self}")
+        bounds = {
+            MOST_CHANNELS: (*self.widths, self.w_dim, self.style_width, self.inputs, self.plane_channels, self.hidden),
+            MOST_BLOCKS: self.blocks,
+            MOST_ROWS: (self.num_ws,),
+            MOST_PIXELS: (self.image_size, self.plane_size),
+        }
+        if any(size > most for most, few in bounds.items() for size in few):
+            raise ValueError(f"no encoder is as large as {self}")
         if any(width % 8 for width in self.widths):
             raise ValueError(f"the widths {self.widths} of the trunk must be multiples of 8")
         if self.image_size < 32 or self.image_size & (self.image_size - 1):

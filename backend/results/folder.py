@@ -25,7 +25,7 @@ def is_head(path: Path) -> bool:
     """Whether the folder holds a head of ours: a head.json that says so."""
     try:
         record = json.loads((path / "head.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(record, dict) and record.get("product") == PRODUCT
 
@@ -35,7 +35,7 @@ def own_files(folder: Path) -> tuple[str, ...]:
     try:
         named = json.loads((folder / "head.json").read_text("utf-8"))["files"]
         extra = tuple(name for name in EXTRA_FILES if name in named)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         extra = ()
     return (*extra, *HEAD_FILES)
 

@@ -162,7 +162,7 @@ class Origin:
         path = Path(path)
         if not path.is_file():
             head = Head.load(path)
-            return Origin(path, head.latent, head.camera, head.record, head.photo, head.debug)
+            return Origin(path, head.latent, head.camera, _origin_told(head.record, path), head.photo, head.debug)
         try:
             latent = safetensors.load(path.read_bytes())
             record = unpack_origin(latent[RECORD])
@@ -171,11 +171,11 @@ class Origin:
             raise ResultsError(
                 f"{path} cannot be read as a head's {LATENT} ({error}); give that file, or the head's folder."
             ) from error
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ResultsError(
                 f"{path} does not tell what head it is of ({error}); give the head's folder, or make the head anew."
             ) from error
-        return Origin(path, _without_record(latent), camera, checked_record(record, path))
+        return Origin(path, _without_record(latent), camera, _origin_told(checked_record(record, path), path))
 
 
 def changed_files(folder: Path) -> tuple[str, ...]:
@@ -204,9 +204,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads((folder / "head.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{folder} holds no head; give a folder that headstitch reconstruct made.") from error
     return checked_record(record, folder)
+
+
+def _origin_told(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A record that tells of which photo and model the head is."""
+    for part in ("photo", "model"):
+        origin = record.get(part)
+        if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("name", "sha256")):
+            raise ResultsError(f"The record of {path} does not tell the head's {part}; make the head anew.")
+    return record
 
 
 def checked_record(record: Any, path: Path) -> dict[str, Any]:
@@ -267,4 +276,4 @@ def _unpack(data: bytes) -> tuple[tuple[Mesh, np.ndarray], Camera]:
         raise ValueError("head.npz has faces without vertices")
     if camera.cam2world.shape != (4, 4) or camera.intrinsics.shape != (3, 3):
         raise ValueError("head.npz has no proper camera")
-    return (Mesh(vertices, faces), uvs), camera
+    return (Mesh(vertices, faces), uvs), camera.checked()

@@ -193,6 +193,10 @@ def test_the_command_line_puts_its_pictures_beside_it(use_balls, ball, tmp_path)
         (lambda data: safetensors.save(without(data) | {"record": np.zeros(3, np.uint8)}), "does not tell what head"),
         (lambda data: safetensors.save(without(data) | {"record": text("[]")}), "holds no head of Headstitch"),
         (lambda data: safetensors.save(without(data) | {"record": text("{}")}), "holds no head of Headstitch"),
+        (lambda data: safetensors.save(without(data) | {"record": text("[" * 200_000)}), "does not tell what head"),
+        (lambda data: changed(data, "model", None), "does not tell the head's model; make the head anew"),
+        (lambda data: changed(data, "model", {"name": "template", "sha256": 7}), "does not tell the head's model"),
+        (lambda data: changed(data, "photo", []), "does not tell the head's photo"),
         (
             lambda data: safetensors.save(without(data) | {"record": text('{"product": "headstitch", "schema": 9}')}),
             "has format 9, and this version reads 1",
@@ -209,6 +213,13 @@ def test_a_latent_that_is_none_is_refused_with_a_sentence(template, tmp_path, sp
 
 def without(data, name=None):
     return {key: array for key, array in safetensors.load(data).items() if key != name}
+
+
+def changed(data, key, value):
+    """The latent with another value in its record."""
+    arrays = safetensors.load(data)
+    record = json.loads(arrays["record"].tobytes())
+    return safetensors.save(arrays | {"record": text(json.dumps({**record, key: value}))})
 
 
 def text(words):
@@ -330,6 +341,7 @@ def test_what_is_given_changes(asked, template, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"model": "another"}, "--model"),
         ({"face": 2}, "--face"),
         ({"angles": (0.0, 0.0, 0.0)}, "--angles"),
         ({"crop": (200.0, 200.0, 300.0, 0.0)}, "--crop"),

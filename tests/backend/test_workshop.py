@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from headstitch.backend import workshop as module
 from headstitch.backend.models import bundle as bundles
+from headstitch.backend.options import Options
 from headstitch.backend.protocol import Rebake, Reconstruct
+from headstitch.backend.reconstruct import memory_needed
 from headstitch.backend.results.head import Head
 from headstitch.backend.results.pictures import decode_png
 from headstitch.backend.workshop import Workshop
@@ -53,22 +55,56 @@ def test_a_head_is_made_again_with_what_shall_differ(workshop, job, tmp_path):
     assert shown == ["head"]
 
 
-def test_a_model_stays_loaded_until_another_one_is_asked_for(workshop, monkeypatch):
-    first = workshop._loaded(str(TOY))
+OPTIONS = Options(model=str(TOY))
+NEEDED = memory_needed(OPTIONS, bundles.load_bundle(TOY))
+ALL = bundles.load_bundle(TOY).parameters_bytes  # more than the other encoder
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """``free(bytes)``: what the system is to tell of its memory."""
+
+    def tell(number):
+        monkeypatch.setattr(module, "available_memory", lambda: None if number is None else (number, "this machine"))
+
+    return tell
+
+
+def test_a_model_stays_loaded_until_another_one_is_asked_for(workshop, free, monkeypatch):
+    free(None)
+    first = workshop._loaded(OPTIONS)
     assert first.kept == {}
     generator = first.generator()
-    assert workshop._loaded(str(TOY)).generator() is generator
+    assert workshop._loaded(OPTIONS).generator() is generator
     other = bundles.load_bundle(TOY)
     object.__setattr__(other, "sha256", "ab" * 32)
     monkeypatch.setattr(bundles, "load_bundle", lambda _: other)
-    assert workshop._loaded("other").sha256 == "ab" * 32
-    assert workshop._loaded("other").generator() is not generator
+    assert workshop._loaded(OPTIONS).sha256 == "ab" * 32
+    assert workshop._loaded(OPTIONS).generator() is not generator
 
 
-def test_with_little_memory_nothing_stays_loaded(monkeypatch):
-    needed = bundles.load_bundle(TOY).parameters_bytes
-    for factor, kept in ((2.9, None), (3.1, {})):
-        monkeypatch.setattr(module, "available_memory", lambda factor=factor: (int(factor * needed), "this machine"))
-        assert Workshop()._loaded(str(TOY)).kept == kept
-    monkeypatch.setattr(module, "available_memory", lambda: None)
-    assert Workshop()._loaded(str(TOY)).kept == {}
+@pytest.mark.parametrize(("room", "kept"), [(NEEDED + ALL - 1, None), (NEEDED + ALL + 1, {}), (None, {})])
+def test_networks_stay_loaded_only_where_all_fit_beside_a_job(free, room, kept):
+    free(room)
+    assert Workshop()._loaded(OPTIONS).kept == kept
+
+
+def test_what_is_kept_makes_room_for_a_job_that_would_else_be_refused(free):
+    workshop = Workshop()
+    free(NEEDED + ALL + 1)
+    loaded = workshop._loaded(OPTIONS)
+    loaded.generator()
+    free(NEEDED)
+    assert workshop._loaded(OPTIONS).kept
+    free(NEEDED - 1)
+    assert workshop._loaded(OPTIONS).kept == {}
+
+
+def test_a_rebake_makes_room_likewise(workshop, job, free, tmp_path):
+    free(None)
+    kept = workshop._loaded(OPTIONS)
+    kept.generator()
+    free(1)
+    message = Rebake(job[0].head, str(tmp_path / "again"))
+    workshop.rebake(message, lambda _: None, lambda png, shows: None)
+    assert kept.kept == {}

@@ -133,6 +133,10 @@ def nan_in(array):
         ("camera", lambda array: array[:7], r"camera is float32 of shape \(7,\)"),
         ("model.sha256", lambda array: array[:31], r"model.sha256 is uint8 of shape \(31,\)"),
         ("model.name", lambda _: np.frombuffer(b"\xff\xfe", np.uint8), "utf-8"),
+        ("model.name", lambda _: np.frombuffer(b"/somewhere/else", np.uint8), "model.name is '/somewhere/else', which"),
+        ("model.name", lambda _: np.frombuffer(b"a" * 5000, np.uint8), "model.name is 'aaa"),
+        ("camera", lambda array: 0 * array, "no camera"),
+        ("camera", lambda array: 2 * array, "no camera"),
     ],
 )
 def test_arrays_that_cannot_be_are_refused_with_a_sentence(latent, name, spoil, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from headstitch.backend.disk import STALE
 from headstitch.backend.errors import ModelError
 from headstitch.backend.models import bundle as module
 from headstitch.backend.models import disk, shelf
-from headstitch.backend.models.bundle import Source, load_bundle, write_bundle
+from headstitch.backend.models.bundle import Bundle, Source, load_bundle, write_bundle
 from headstitch.backend.models.safefile import write_tensors
 from headstitch.backend.networks.config import OFFICIAL
 from headstitch.backend.networks.encoder import Encoder
@@ -460,6 +461,52 @@ def test_a_bundle_by_others_is_checked_like_ours(copied):
     _resealed(copied, spoil)
     with pytest.raises(ModelError, match=r"holds numbers that are none .* in torgb\.bias; import it again"):
         load_bundle(copied).verify()
+
+
+def _reconfigured(folder: Path, **sizes) -> None:
+    """Say other sizes of the visible encoder, and put everything into the record as if it had been so."""
+    record = load_record(folder)
+    record["encoders"]["visible"].update(sizes)
+    parts = {"generator": record["generator"], "encoders": record["encoders"]}
+    parts["files"] = {name: told["sha256"] for name, told in record["files"].items()}
+    record["sha256"] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(record))
+
+
+def test_the_record_of_others_may_say_what_fits(copied):
+    _reconfigured(copied)
+    load_bundle(copied).verify()
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"blocks": [200_000, 1, 1, 1]},
+        {"widths": [8_000_000_000_000] * 4},
+        {"style_width": 1 << 40},
+        {"hidden": 1 << 15},
+    ],
+    ids=str,
+)
+def test_sizes_that_no_encoder_has_are_refused_before_anything_is_built(copied, sizes):
+    _reconfigured(copied, **sizes)
+    start = time.perf_counter()
+    with pytest.raises(ModelError, match=r"model\.json is damaged; import the model again\.$"):
+        load_bundle(copied)
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float64, torch.bool])
+def test_numbers_of_another_kind_are_refused_when_loaded_and_verified(copied, kind):
+    def spoil(tensors):
+        tensors["torgb.bias"] = torch.ones(3, dtype=kind)
+
+    _resealed(copied, spoil)
+    for check in (Bundle.generator, Bundle.verify):
+        with pytest.raises(
+            ModelError, match=r"generator\.safetensors holds \w+ in torgb\.bias; import the model again"
+        ):
+            check(load_bundle(copied))
 
 
 def test_tensors_of_another_generator_are_refused_when_loaded(copied):
