@@ -21,7 +21,7 @@ OTHER_VERSION = (
 
 SAFE = "nothing of the scene has changed; try again"
 KILLED = (
-    "The backend was killed, most likely because the memory ran out; close other programs or choose a lower quality, "
+    "The backend was killed; if nobody did that, the memory ran out: close other programs or choose a lower quality, "
     "and try again"
 )
 CRASHED = "The backend crashed ({reason}); " + SAFE

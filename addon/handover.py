@@ -12,7 +12,23 @@ from . import strings
 from .session import HandOverError, NotNow, Task
 
 # While an operator of one of these runs in a window, the mode must not be left under it.
-TOOLS = ("TRANSFORM", "MESH", "OBJECT", "CURVE", "CURVES", "SCULPT", "PAINT", "GPENCIL", "GREASE_PENCIL", "PARTICLE")
+TOOLS = (
+    *(
+        "TRANSFORM",
+        "MESH",
+        "OBJECT",
+        "UV",
+        "CURVE",
+        "CURVES",
+        "SURFACE",
+        "FONT",
+        "MBALL",
+        "LATTICE",
+        "ARMATURE",
+        "POSE",
+    ),
+    *("SCULPT", "SCULPT_CURVES", "PAINT", "PAINTCURVE", "GPENCIL", "GREASE_PENCIL", "PARTICLE", "POINTCLOUD", "MASK"),
+)
 OCCUPIED = tuple(f"{tool}_OT_" for tool in TOOLS)
 
 
@@ -26,10 +42,12 @@ def hand_over(task: Task) -> str:
     for job, wait in (("RENDER", strings.WAIT_RENDER), ("OBJECT_BAKE", strings.WAIT_BAKE)):
         if bpy.app.is_job_running(job):
             raise NotNow(wait)
-    window = _window(task.placement.scene)
-    if any(modal.bl_idname.startswith(OCCUPIED) for modal in getattr(window, "modal_operators", ())):
+    windows = bpy.context.window_manager.windows
+    modals = [modal for window in windows for modal in getattr(window, "modal_operators", ())]
+    if any(modal.bl_idname.startswith(OCCUPIED) for modal in modals):
         raise NotNow(strings.WAIT_TOOL)
-    override: dict[str, Any] = {} if window is None else {"window": window}
+    override = _where(task.placement.scene)
+    replace = _rebuilt(task)
     with bpy.context.temp_override(**override):
         try:
             done = bpy.ops.import_scene.headstitch_head(
@@ -42,12 +60,12 @@ def hand_over(task: Task) -> str:
                 photo_view=task.placement.photo_view,
                 frame_view=task.placement.frame_view,
                 as_asset=task.placement.as_asset,
-                replace=task.placement.replace,
+                replace=replace,
             )
         except RuntimeError as error:
             raise HandOverError(plain(error)) from error
         head = bpy.context.view_layer.objects.active
-    name = task.placement.replace or (head.name if head is not None else "")  # a rebuilt head need not be active
+    name = replace or (head.name if head is not None else "")  # a rebuilt head need not be active
     if "FINISHED" not in done or not name:
         raise HandOverError(strings.NO_REASON)
     return name
@@ -60,6 +78,40 @@ def plain(error: RuntimeError) -> str:
         return strings.NO_REASON
     line = lines[-1] if any(line.startswith("Traceback") or "Traceback (" in line for line in lines) else lines[0]
     return line.removeprefix("Error: ").rstrip(".")
+
+
+def _rebuilt(task: Task) -> str:
+    """The name that the head to be rebuilt has now; empty where a new one comes.
+
+    Raises:
+        HandOverError: it is in this file no more.
+    """
+    if not task.placement.replace:
+        return ""
+    for obj in bpy.data.objects:
+        if obj.session_uid == task.placement.replace_uid:
+            return obj.name
+    raise HandOverError(strings.HEAD_GONE.format(name=task.placement.replace))
+
+
+def _where(name: str) -> dict[str, Any]:
+    """What to override so that the import goes into the scene of that name, which a window must show: Blender does not
+    bear to be told of another one, least of all of a linked one.
+
+    Raises:
+        NotNow: no window shows it.
+        HandOverError: there is no such scene any more, or nobody who could show it.
+    """
+    window = _window(name)
+    override = {} if window is None else {"window": window}
+    shown = bpy.context.scene if window is None else window.scene
+    if shown.name == name:
+        return override
+    if name not in bpy.data.scenes:
+        raise HandOverError(strings.SCENE_GONE.format(scene=name))
+    if bpy.app.background:
+        raise HandOverError(strings.SCENE_NOT_SHOWN.format(scene=name))
+    raise NotNow(strings.WAIT_SCENE.format(scene=name))
 
 
 def _window(scene: str) -> bpy.types.Window | None:

@@ -27,9 +27,18 @@ def mark_asset(obj: bpy.types.Object, head: HeadFolder) -> None:
 
 
 def fill_asset(obj: bpy.types.Object, head: HeadFolder) -> None:
-    """Write the description and the preview of an asset from ``head``; its tags and catalogue stay."""
+    """Write the texts and the preview of an asset from ``head``; its tags and catalogue stay."""
+    describe_asset(obj, head.provenance)
+    pixels = _portrait_tile(head)
+    if pixels is not None:
+        preview = obj.preview_ensure()
+        preview.image_size = (TILE, TILE)
+        preview.image_pixels_float.foreach_set(pixels.ravel())
+
+
+def describe_asset(obj: bpy.types.Object, record: Any) -> None:
+    """Write the description, author and licence of an asset from what head.json says."""
     data = obj.asset_data
-    record = head.provenance
     photo, model = _part(record, "photo"), _part(record, "model")
     note = str(record.get("generated_content_note", ""))
     data.description = strings.ASSET_DESCRIPTION.format(
@@ -37,11 +46,6 @@ def fill_asset(obj: bpy.types.Object, head: HeadFolder) -> None:
     ).strip()
     data.author = strings.ASSET_AUTHOR.format(version=record.get("version", ""))
     data.license = str(model.get("licence") or "")
-    pixels = _portrait_tile(head)
-    if pixels is not None:
-        preview = obj.preview_ensure()
-        preview.image_size = (TILE, TILE)
-        preview.image_pixels_float.foreach_set(pixels.ravel())
 
 
 def _part(record: Any, key: str) -> dict[str, Any]:

@@ -44,8 +44,9 @@ def obstacle(scene: bpy.types.Scene) -> str | None:
     """Why no head can come into ``scene`` now, as one sentence; None when nothing is in the way."""
     if not scene.is_editable:
         return strings.SCENE_LINKED.format(scene=scene.name)
-    if bpy.app.is_job_running("RENDER"):  # changing what is being rendered can end Blender
-        return strings.RENDER_RUNS
+    for job, sentence in (("RENDER", strings.RENDER_RUNS), ("OBJECT_BAKE", strings.BAKE_RUNS)):
+        if bpy.app.is_job_running(job):  # changing what is being rendered can end Blender
+            return sentence
     return None
 
 

@@ -13,6 +13,7 @@ import bpy
 from . import strings
 from .head_folder import HeadFolderError
 
+LONGEST_PATH = 1023  # characters that Blender keeps of a path
 ROUGHNESS = 0.5  # skin under soft light
 ALBEDO = "headstitch_albedo"  # custom property of a mesh: the picture that its UVs belong to
 
@@ -38,6 +39,12 @@ def load_picture(path: Path, name: str) -> bpy.types.Image:
         bpy.data.images.remove(image)
         raise HeadFolderError(strings.FILE_DAMAGED.format(file=path, reason=strings.NOT_A_PICTURE))
     image.name = name
+    # The .blend may travel: the picture is in it, and where it came from is nobody's business. Unpacked, it goes here.
+    home = f"//textures/{bpy.path.clean_name(name)}{path.suffix}"
+    for path_or_filler in ("/" * LONGEST_PATH, home):  # Blender saves what stands behind the end of a shorter path, too
+        image.filepath_raw = path_or_filler
+        for packed in image.packed_files:
+            packed.filepath = path_or_filler
     return image
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import bpy
@@ -11,7 +12,7 @@ import numpy as np
 from mathutils.kdtree import KDTree
 
 from . import strings
-from .head_asset import fill_asset
+from .head_asset import describe_asset, fill_asset
 from .head_camera import (
     find_backdrop,
     find_camera,
@@ -87,7 +88,7 @@ def rebuild_head(
     old = obj.data
     scale, origin = units(scene), neck_base(head.vertices)
     with NewData() as new:
-        image = new.keep(load_picture(head.albedo, strings.ALBEDO_NAME.format(name=head.name)))
+        image = new.keep(load_picture(head.albedo, strings.ALBEDO_NAME.format(name=obj.name)))
         uv_map = next((layer.name for layer in old.uv_layers if layer.active_render), UV_MAP)
         mesh = new.keep(make_mesh(head, to_blender(head.vertices, origin, scale), image, uv_map))
         camera = find_camera(obj)
@@ -112,7 +113,19 @@ def restore_version(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
     if any(other.data == mesh for other in bpy.data.objects if other != obj):
         kept, mesh = mesh, mesh.copy()  # the materials of the other object are its own
         obj[VERSIONS] = [mesh if version == kept else version for version in versions(obj)]
-    return _show(obj, mesh)
+    before = _photo_of(obj.data)
+    warnings = _show(obj, mesh)
+    if obj.asset_data is not None:
+        describe_asset(obj, json.loads(mesh[PROPERTY]))
+    camera = find_camera(obj)
+    if camera is not None and before != _photo_of(mesh):
+        warnings.append(strings.CAMERA_STAYS.format(camera=camera.name))
+    return warnings
+
+
+def _photo_of(mesh: bpy.types.Mesh) -> str:
+    """The hash of the photo that a head's mesh was made from."""
+    return str(json.loads(mesh[PROPERTY]).get("photo", {}).get("sha256", ""))
 
 
 def _show(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:

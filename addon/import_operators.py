@@ -152,6 +152,9 @@ class RestoreVersion(bpy.types.Operator):
         kept = versions(obj)
         mesh = next((mesh for mesh in kept if mesh.name == self.version), None) if self.version else kept[-1]
         try:
+            why_not = obstacle(context.scene)
+            if why_not is not None:
+                raise HeadFolderError(why_not)  # noqa: TRY301  one way to refuse
             if mesh is None:
                 raise HeadFolderError(strings.NO_SUCH_VERSION.format(version=self.version, name=obj.name))  # noqa: TRY301
             check_own(obj)

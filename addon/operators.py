@@ -67,7 +67,7 @@ class GenerateFromPanel(bpy.types.Operator):
         except TaskError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return finish(self, *queueing.add(context, [photo], writing))
+        return finish(self, *queueing.add(context, [photo], writing, rebuild=properties.values["rebuild"]))
 
 
 def what_is_missing() -> str:
@@ -105,7 +105,8 @@ class Generate(bpy.types.Operator):
             return {"CANCELLED"}
         changes = {"model": self.model} if self.model else {}
         heads = Path(bpy.path.abspath(self.heads)) if self.heads else None
-        return finish(self, *queueing.add(context, [photo], writing, heads=heads, **changes))
+        rebuild = properties.values["rebuild"]
+        return finish(self, *queueing.add(context, [photo], writing, heads=heads, rebuild=rebuild, **changes))
 
 
 class ImportPhotos(bpy.types.Operator):
@@ -296,7 +297,9 @@ class ImportAgain(_OfTask):
         task = self.task()
         if task is None:
             return {"CANCELLED"}
-        rebuilt = task.placement.replace if task.placement.replace in bpy.data.objects else ""
+        uid = task.placement.replace_uid
+        there = any(obj.session_uid == uid for obj in bpy.data.objects)
+        rebuilt = task.placement.replace if there else ""
         placement = replace(task.placement, scene=context.scene.name, replace=rebuilt)
         heartbeat.session().import_again(task, placement)
         if not bpy.app.background:

@@ -25,6 +25,7 @@ MOST = 40  # pictures that are kept
 
 _previews: Any = None
 _numbers = itertools.count()
+_wanted: dict[str, int] = {}  # when each picture was wanted last
 _folder: tempfile.TemporaryDirectory[str] | None = None
 
 
@@ -33,9 +34,10 @@ def want(path: str) -> int:
     if _previews is None or not path:
         return 0
     if path not in _previews:
-        while len(_previews) >= MOST:
-            del _previews[next(iter(_previews))]
+        while len(_previews) >= MOST:  # what was not wanted for longest
+            del _previews[min(_previews, key=lambda kept: _wanted.get(kept, -1))]
         _previews.load(path, path, "IMAGE")
+    _wanted[path] = next(_numbers)
     return _previews[path].icon_id
 
 

@@ -40,6 +40,7 @@ def add(
     writing: pictures.Writing | None = None,
     *,
     heads: Path | None = None,
+    rebuild: bool = False,
     **changes: Any,
 ) -> tuple[list[Task], list[str]]:
     """Queue photos with the panel's options; several stand in a grid.
@@ -49,12 +50,14 @@ def add(
         photos: their files.
         writing: of the one photo, where it is not there yet.
         heads: where the heads are put, by default where the preferences say.
+        rebuild: whether the one photo's head takes the place of the active one.
         **changes: options that differ from the panel's.
 
     Returns:
         The tasks, and a sentence for each photo that could not be queued.
     """
-    reason = heartbeat.not_ready()
+    rebuilt = context.active_object if rebuild and is_head(context.active_object) else None
+    reason = heartbeat.not_ready() or (strings.NO_HEAD_TO_REBUILD if rebuild and rebuilt is None else "")
     if reason:
         return [], [reason]
     session = heartbeat.session()
@@ -63,7 +66,8 @@ def add(
         placement = Placement(
             scene=context.scene.name,
             location=location,
-            replace=_rebuilt(context) if len(photos) == 1 else "",
+            replace="" if rebuilt is None else rebuilt.name,
+            replace_uid=0 if rebuilt is None else rebuilt.session_uid,
             **{name: properties.values[name] for name in ("with_camera", "photo_view", "frame_view", "as_asset")},
         )
         try:
@@ -76,12 +80,6 @@ def add(
     if not bpy.app.background:
         heartbeat.wake()
     return tasks, refused
-
-
-def _rebuilt(context: bpy.types.Context) -> str:
-    """The head that is rebuilt, if that was chosen: the active one."""
-    active = context.active_object
-    return active.name if properties.values["rebuild"] and active is not None and is_head(active) else ""
 
 
 def grid(context: bpy.types.Context, count: int) -> list[tuple[float, float, float]]:

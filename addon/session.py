@@ -60,6 +60,7 @@ class Placement:
     frame_view: bool = False
     as_asset: bool = True
     replace: str = ""  # the name of a head that is rebuilt
+    replace_uid: int = 0  # and Blender's number of it, which stays when it is renamed
 
 
 @dataclass(eq=False)
@@ -285,6 +286,8 @@ class Session:
             task.warnings = tuple(in_panel_words(warning) for warning in event.message.warnings)
             if task.token != self.token:
                 self._keep(task, strings.KEPT_OTHER_FILE)
+            elif task.job is not None and task.job.cancelling:  # it was finished before it heard of that
+                self._keep(task, strings.KEPT_CANCELLED)
         elif event.kind == "failed":
             task.state, task.sentence = "failed", in_panel_words(event.sentence)
             task.log = (event.message.log if event.message is not None else "") or ""

@@ -95,6 +95,7 @@ NOT_THERE = "it is not there"
 SCENE_LINKED = (
     'The scene "{scene}" is linked from another file and cannot be changed; go to a scene of this file and import again'
 )
+BAKE_RUNS = "A bake is running, and the scene must not change meanwhile; try again when it is done"
 RENDER_RUNS = "A render is running, and the scene must not change meanwhile; import the head when it is done"
 NO_HEAD_ACTIVE = "Select a head that Headstitch made"
 NO_VERSIONS = "This head has no other version; rebuild it to get one"
@@ -103,6 +104,10 @@ NO_SUCH_VERSION = '"{version}" is no version of "{name}"; choose one of its vers
 HEAD_LINKED = '"{name}" is linked from another file and cannot be changed; make it local, or import a new head'
 HEAD_IN_MODE = '"{name}" is being edited; go to Object Mode and try again'
 ALBEDO_NOT_SHOWN = 'No material of the head shows its texture any more; choose "{image}" in an image node to see it'
+CAMERA_STAYS = (
+    'This version was made from another photo, and "{camera}" still sees the head as the later one does; '
+    "rebuild the head from its photo to match the camera again"
+)
 SHAPE_KEYS_STAY = 'The shape keys belong to the older mesh and stay with it, in "{version}"'
 
 CANNOT_LEAVE_MODE = "Blender cannot leave the mode it is in; go to Object Mode and import the head again"
@@ -243,6 +248,10 @@ QUEUED = "{count} photos are on their way; the sidebar's tab Headstitch shows ho
 WAIT_RENDER = "The head is finished and waits until the render is over"
 WAIT_BAKE = "The head is finished and waits until the bake is over"
 WAIT_TOOL = "The head is finished and waits until the tool in use ends"
+SCENE_NOT_SHOWN = 'The scene "{scene}" in which the head was asked for is not the one that is open'
+WAIT_SCENE = 'The head is finished and waits until the scene "{scene}" is shown again; cancel it to import it elsewhere'
+SCENE_GONE = 'The scene "{scene}" in which the head was asked for is no more'
+HEAD_GONE = 'The head "{name}" that was to be rebuilt is no more'
 KEPT_OTHER_FILE = "Another file was opened meanwhile, so the head stayed on the disk"
 KEPT_CANCELLED = "The import was cancelled, and the head stayed on the disk"
 KEPT_REFUSED = "{reason}; the head stayed on the disk"

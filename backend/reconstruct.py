@@ -12,9 +12,9 @@ import torch
 from .camera import Camera
 from .errors import SurfaceError
 from .field import HeadField
-from .inversion.debug import draw_debug
-from .inversion.invert import STAGES as INVERSION_STAGES
-from .inversion.invert import invert
+from .inversion.color import VIEWS
+from .inversion.debug import PICTURES, draw_debug
+from .inversion.invert import invert, picture_seconds, stage_seconds
 from .inversion.latent import Latent, to_uint8
 from .meshing.surface import extract_surface
 from .meshing.texture import bake_texture
@@ -41,7 +41,7 @@ Show = Callable[[np.ndarray, str], None]
 # Stages with the seconds that they take on two cores, for the progress bar.
 _PORTRAIT = {"finding the face": 0.5}
 _TEMPLATE = {"fitting the head": 1.0}
-_DEBUG = {"drawing the debug images": 36.0}
+_DEBUG = "drawing the debug images"
 _HEAD = {
     "extracting the surface": 1.3,
     "unwrapping": 1.5,
@@ -52,7 +52,6 @@ _HEAD = {
 _WRITING = {"writing": 0.5}
 SMALLER = "--resolution or --texture-size"  # options that make a job take less memory
 _PHOTO = 1024  # pixels that photo.png is wide at most
-_MODELS_VIEWS = 50.0  # seconds more for a texture out of super-resolved pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +153,7 @@ def _invert(
     show(to_uint8(inverted.visible.render), "head")
     debug = None
     if options.debug_images:
-        with clock.stage("drawing the debug images"):
+        with clock.stage(_DEBUG):
             debug = sheet(*draw_debug(inverted, portrait.camera, options.inversion))
     # The head is made of what is kept of it, so that it can be made again.
     latent = Latent.of(inverted, portrait.camera, bundle)
@@ -242,7 +241,8 @@ def source_stages(options: Options, bundle: Bundle | None) -> dict[str, float]:
     """The stages of ``make_source`` with the seconds that they take."""
     if bundle is None:
         return dict(_TEMPLATE)
-    return {**INVERSION_STAGES, **(_DEBUG if options.debug_images else {})}
+    drawing = {_DEBUG: PICTURES * picture_seconds(bundle.parameters_bytes)} if options.debug_images else {}
+    return {**stage_seconds(bundle.parameters_bytes), **drawing}
 
 
 def stages(
@@ -251,7 +251,7 @@ def stages(
     """The stages of a job with the seconds that they take: those of ``making`` the field, and those after it."""
     after = dict(_HEAD)
     if bundle is not None:
-        after["baking the texture"] += _MODELS_VIEWS
+        after["baking the texture"] += len(VIEWS) * picture_seconds(bundle.parameters_bytes)
     if not options.quality:
         del after["measuring the quality"]
     return {**making, **after, **(_WRITING if out is not None else {})}

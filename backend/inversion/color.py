@@ -68,8 +68,8 @@ def make_painter(
 ) -> Painter:
     """The colour of the head's surface as super-resolution shows it.
 
-    The views are rendered when the first colour is asked for, and kept (40 MB at 512 pixels): about
-    three seconds each at the official size on one core. Each stands before the constant ``options.background``.
+    The views are rendered when the first colour is asked for, and kept (40 MB at 512 pixels): a second and a half each
+    at the official size on two cores. Each stands before the constant ``options.background``.
     A point takes the mean of the views that see it: of those whose depth there is the point's own within
     ``TOLERANCE``, weighted by the cosine between the normal and the view, and not close to an outline, where the
     background or what lies behind bleeds in. Weights are smooth along the surface, so views do not meet in seams.

@@ -16,6 +16,7 @@ from .latent import to_uint8
 from .visibility import SEEN
 
 SIDE = 256  # of a picture, pixels
+PICTURES = 12  # that the sheet renders: of three heads the photo's view and those of YAWS
 YAWS = {"viewer's left": -90.0, "viewer's right": 90.0, "back": 180.0}  # degrees; the first view is the photo's own
 
 

@@ -25,13 +25,24 @@ from .visibility import seen_points, visible_mask
 Stage = Callable[[str], AbstractContextManager[None]]
 """A stage of the job by its name, as ``progress.StageClock.stage``."""
 
-# Stages with the seconds that they take at the official size on two cores, for the progress bar.
-STAGES = {
-    "loading the model": 1.5,
-    "encoding what the photo shows": 13.0,
-    "encoding what it hides": 13.0,
-    "stitching": 12.0,
-}
+STAGES = ("loading the model", "encoding what the photo shows", "encoding what it hides", "stitching")
+OFFICIAL_BYTES = 1.23e9  # of the official model's generator and one of its encoders
+
+
+def stage_seconds(bytes: float = OFFICIAL_BYTES) -> dict[str, float]:
+    """Seconds that each stage takes on two cores (``benchmarks/stages.py``), for the progress bar.
+
+    Args:
+        bytes: of the model's weights; networks take less the smaller they are, the rays of the mask do not.
+    """
+    share = min(1.0, bytes / OFFICIAL_BYTES)
+    encoding = 0.6 + 5.8 * share
+    return dict(zip(STAGES, (0.1 * share, encoding, encoding, 2.4), strict=True))
+
+
+def picture_seconds(bytes: float = OFFICIAL_BYTES) -> float:
+    """Likewise, of one picture of a head."""
+    return 0.25 + 1.2 * min(1.0, bytes / OFFICIAL_BYTES)
 
 
 _RIM = 0.1  # opacity of the head up to which a constant background is laid over its picture

@@ -157,7 +157,7 @@ def is_released(folder):
         ("large", "The head needs more memory than there is; choose a lower quality.", False),
         ("modelless", "There is no model panohead", False),
         ("defect", "A defect of Headstitch (KeyError", True),
-        ("killed", "The backend was killed, most likely because the memory ran out", True),
+        ("killed", "The backend was killed; if nobody did that, the memory ran out", True),
     ],
 )
 def test_each_error_stands_in_the_panel_and_the_next_photo_works(addon, bpy, draw, photo, said, has_log):
@@ -284,10 +284,97 @@ def test_a_linked_scene_takes_no_head_which_stays_on_the_disk(addon, bpy, tmp_pa
     assert names(bpy) == before
     assert (task.out / "head.npz").is_file()
     bpy.context.window.scene = mine
-    addon.session.import_again(task, task.placement)
-    addon.finish(task)
-    assert task.state == "imported"
+    index = addon.session.tasks.index(task)
+    assert bpy.ops.headstitch.import_again(index=index) == {"FINISHED"}
     assert task.object_name in mine.objects
+
+
+def test_a_head_does_not_come_into_another_scene_than_the_one_in_which_it_was_asked_for(addon, bpy):
+    asked, other = bpy.context.scene, bpy.data.scenes.new("Other")
+    (task,) = addon.add("ada")
+    window = bpy.context.window_manager.windows[0]
+    window.scene = other
+    addon.finish(task)
+    assert window.scene == other
+    assert task.state == "kept"  # with a window it would wait
+    assert 'The scene "Scene" in which the head was asked for is not the one that is open' in task.sentence
+    assert len(other.objects) == 0
+    window.scene = asked
+    assert bpy.ops.headstitch.import_again(index=addon.session.tasks.index(task)) == {"FINISHED"}
+    assert task.object_name in asked.objects
+
+
+def test_a_head_whose_scene_was_deleted_stays_on_the_disk_and_can_be_imported(addon, bpy):
+    (task,) = addon.add("ada")
+    bpy.context.scene.name = "Renamed"
+    addon.finish(task)
+    assert task.state == "kept"
+    assert 'The scene "Scene" in which the head was asked for is no more' in task.sentence
+    index = addon.session.tasks.index(task)
+    assert bpy.ops.headstitch.import_again(index=index) == {"FINISHED"}
+    assert task.object_name in bpy.context.scene.objects
+
+
+def test_a_head_that_is_renamed_meanwhile_is_the_one_that_is_rebuilt(addon, bpy):
+    (first,) = addon.add("ada")
+    addon.finish(first)
+    head = bpy.data.objects[first.object_name]
+    (task,), refused = addon.queueing.add(bpy.context, [addon.photo("bea")], rebuild=True)
+    assert refused == []
+    head.name = "Grace"
+    bpy.data.objects["Cube"].name = first.object_name
+    addon.finish(task)
+    assert task.state == "imported", task.sentence
+    assert task.object_name == "Grace"
+    assert len(head["headstitch_versions"]) == 1
+
+
+def test_a_head_that_is_deleted_before_it_is_rebuilt_leaves_the_new_one_on_the_disk(addon, bpy):
+    (first,) = addon.add("ada")
+    addon.finish(first)
+    (task,), _ = addon.queueing.add(bpy.context, [addon.photo("bea")], rebuild=True)
+    bpy.data.objects.remove(bpy.data.objects[first.object_name])
+    addon.finish(task)
+    assert task.state == "kept"
+    assert "that was to be rebuilt is no more" in task.sentence
+
+
+def test_rebuild_is_the_panels_and_refused_without_a_head(addon, bpy):
+    (first,) = addon.add("ada")
+    addon.finish(first)
+    addon.properties.values["rebuild"] = True
+    (second,) = addon.add("bea")  # as a photo that is dropped
+    addon.finish(second)
+    assert second.object_name != first.object_name
+    bpy.context.view_layer.objects.active = bpy.data.objects["Cube"]
+    with pytest.raises(RuntimeError, match="Make a head of Headstitch the active object"):
+        bpy.ops.headstitch.generate(filepath=str(addon.photo("cora")))
+
+
+def test_a_head_that_was_finished_before_it_heard_of_cancel_is_not_imported(addon, bpy, monkeypatch):
+    before = names(bpy)
+    (task,) = addon.add("ada")
+    addon.beat_until(lambda: task.job is not None)
+    monkeypatch.setattr(type(addon.session.client), "cancel", lambda _, job: setattr(job, "cancelling", True))
+    addon.session.cancel()
+    addon.finish(task)
+    assert (task.state, task.sentence) == ("kept", "The import was cancelled, and the head stayed on the disk")
+    assert names(bpy) == before
+
+
+def test_a_file_tells_nobody_where_its_pictures_lay(addon, bpy, tmp_path):
+    (task,) = addon.add("ada")
+    addon.finish(task)
+    saved = tmp_path / "elsewhere" / "saved.blend"
+    saved.parent.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(saved), compress=False)
+    content = saved.read_bytes()
+    assert str(addon.heads).encode() not in content
+    assert addon.heads.name.encode() + b"/" not in content
+    image = bpy.data.objects[task.object_name].active_material.node_tree.nodes.active.image
+    image.reload()
+    assert 0 not in image.size
+    assert image.filepath.startswith("//textures/")
 
 
 def test_a_defect_of_ours_ends_in_the_panel_and_the_clock_goes_on(addon, bpy, draw, monkeypatch, capsys):

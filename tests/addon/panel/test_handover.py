@@ -20,16 +20,18 @@ def wait(handover):
     return importlib.import_module(f"{EXTENSION}.addon.session").NotNow
 
 
-def blender(running="", tools=(), scenes=("Scene",)):
+def blender(running="", tools=(), scenes=("Scene",), busy=0):
     """As much of Blender as the question where and when takes."""
     windows = [
         SimpleNamespace(
-            scene=SimpleNamespace(name=name), modal_operators=[SimpleNamespace(bl_idname=tool) for tool in tools]
+            scene=SimpleNamespace(name=name),
+            modal_operators=[SimpleNamespace(bl_idname=tool) for tool in (tools if number == busy else ())],
         )
-        for name in scenes
+        for number, name in enumerate(scenes)
     ]
     return SimpleNamespace(
-        app=SimpleNamespace(is_job_running=lambda job: job == running),
+        app=SimpleNamespace(is_job_running=lambda job: job == running, background=False),
+        data=SimpleNamespace(scenes={name: None for name in ("Scene", "Other")}),
         context=SimpleNamespace(window=None, window_manager=SimpleNamespace(windows=windows)),
     )
 
@@ -41,12 +43,21 @@ def blender(running="", tools=(), scenes=("Scene",)):
         ({"running": "OBJECT_BAKE"}, "waits until the bake is over"),
         ({"tools": ["SCREEN_OT_animation_step", "TRANSFORM_OT_translate"]}, "waits until the tool in use ends"),
         ({"tools": ["SCULPT_OT_brush_stroke"]}, "waits until the tool in use ends"),
+        ({"tools": ["UV_OT_minimize_stretch"]}, "waits until the tool in use ends"),
+        ({"tools": ["POSE_OT_push"], "scenes": ("Scene", "Scene"), "busy": 1}, "waits until the tool in use ends"),
     ],
 )
 def test_a_head_waits_while_its_import_would_disturb(handover, wait, monkeypatch, state, said):
     monkeypatch.setattr(handover, "bpy", blender(**state))
     task = SimpleNamespace(placement=SimpleNamespace(scene="Scene"))
     with pytest.raises(wait, match=said):
+        handover.hand_over(task)
+
+
+def test_a_head_waits_until_its_scene_is_shown_again(handover, wait, monkeypatch):
+    monkeypatch.setattr(handover, "bpy", blender(scenes=("Other",)))
+    task = SimpleNamespace(placement=SimpleNamespace(scene="Scene"))
+    with pytest.raises(wait, match=r'waits until the scene "Scene" is shown again; cancel it to import it elsewhere$'):
         handover.hand_over(task)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,6 +199,9 @@ def test_a_disk_that_is_full_meanwhile_is_said(addon, bpy, editor, monkeypatch):
     monkeypatch.setattr(addon.pictures.Path, "write_bytes", full)
     with pytest.raises(RuntimeError, match=r'The image "painted" cannot be written .*No space left on device'):
         bpy.ops.headstitch.generate()
+    end = time.monotonic() + 2
+    while any(addon.heads.iterdir()) and time.monotonic() < end:
+        time.sleep(0.01)
     assert not any(addon.heads.iterdir())
 
 
@@ -208,6 +212,9 @@ def test_what_is_still_being_written_can_be_cancelled(addon, bpy, editor):
     assert (task.state, task.job) == ("waiting", None)
     addon.session.cancel()
     assert (task.state, addon.session.tasks) == ("cancelled", [])
+    end = time.monotonic() + 2
+    while any(addon.heads.iterdir()) and time.monotonic() < end:
+        time.sleep(0.01)
     assert not any(addon.heads.iterdir())
 
 

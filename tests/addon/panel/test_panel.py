@@ -251,8 +251,7 @@ def test_the_active_head_has_its_origin_its_versions_and_a_turntable(addon, bpy,
     drawn = draw(panel)
     assert "Photo: Zoë – 頭.jpg" in drawn.texts()
     assert drawn.operators() == ["headstitch.turntable"]
-    settings.rebuild = True
-    (task,) = addon.add("ben")
+    (task,), _ = addon.queueing.add(addon.bpy.context, [addon.photo("ben")], rebuild=True)
     addon.finish(task)
     assert task.object_name == "ada"
     assert "ben" not in bpy.data.objects

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from headstitch.backend.camera import Camera
-from headstitch.backend.inversion.invert import STAGES
+from headstitch.backend.inversion.invert import stage_seconds
 from headstitch.backend.models.bundle import write_bundle
 from headstitch.backend.networks.encoder import Encoder
 from headstitch.backend.networks.generator import Generator
@@ -22,7 +22,7 @@ def bundle(balls):
 @pytest.fixture
 def stages():
     """A clock for the inversion's stages; ``stages.seconds`` tells those that ran."""
-    return StageClock(STAGES)
+    return StageClock(stage_seconds())
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from headstitch.backend.inversion.debug import SIDE, draw_debug
-from headstitch.backend.inversion.invert import STAGES, invert
+from headstitch.backend.inversion.invert import invert, stage_seconds
 from headstitch.backend.options import Inversion
 from headstitch.backend.progress import StageClock
 
@@ -13,7 +13,7 @@ MIDDLE = slice(SIDE // 2 - 10, SIDE // 2 + 10)
 @pytest.fixture(scope="module")
 def rows(balls, portrait):
     """The pictures, row by row: (rows, columns, 256, 256, 3)."""
-    inverted = invert(portrait, balls.BallBundle(), Inversion(), CPU, StageClock(STAGES).stage)
+    inverted = invert(portrait, balls.BallBundle(), Inversion(), CPU, StageClock(stage_seconds()).stage)
     tiles, columns = draw_debug(inverted, portrait.camera, Inversion())
     assert len(tiles) == 6 * columns
     assert all(tile.shape == (SIDE, SIDE, 3) and tile.dtype == np.uint8 for tile in tiles)

@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from headstitch.backend.camera import Camera
 from headstitch.backend.errors import ModelError
-from headstitch.backend.inversion.invert import STAGES, compose_photo, invert, picture_for_comparison
+from headstitch.backend.inversion.invert import (
+    STAGES,
+    compose_photo,
+    invert,
+    picture_for_comparison,
+    stage_seconds,
+)
 from headstitch.backend.models.bundle import load_bundle
 from headstitch.backend.networks.encoder import mirror_camera
 from headstitch.backend.options import Inversion
@@ -27,7 +33,7 @@ def run(bundle, portrait, stages, **choices):
 @pytest.fixture(scope="module")
 def inverted(balls, portrait):
     """The balls, inverted with nothing but defaults."""
-    return run(balls.BallBundle(), portrait, StageClock(STAGES))
+    return run(balls.BallBundle(), portrait, StageClock(stage_seconds()))
 
 
 # --- the photo -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 from headstitch.backend.camera import Camera
 from headstitch.backend.errors import ModelError, ResultsError
 from headstitch.backend.inversion import latent as module
-from headstitch.backend.inversion.invert import STAGES, invert
+from headstitch.backend.inversion.invert import invert, stage_seconds
 from headstitch.backend.inversion.latent import Latent, is_of_model, to_uint8
 from headstitch.backend.options import Inversion
 from headstitch.backend.progress import StageClock
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def inverted(balls, portrait):
-    return invert(portrait, balls.BallBundle(), Inversion(), CPU, StageClock(STAGES).stage)
+    return invert(portrait, balls.BallBundle(), Inversion(), CPU, StageClock(stage_seconds()).stage)
 
 
 @pytest.fixture(scope="module")
