@@ -124,8 +124,8 @@ def restore_version(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
 
 
 def _photo_of(mesh: bpy.types.Mesh) -> str:
-    """The hash of the photo that a head's mesh was made from."""
-    return str(json.loads(mesh[PROPERTY]).get("photo", {}).get("sha256", ""))
+    """The hash of the photo that a head's mesh was made from; empty where a person put a mesh of their own in."""
+    return str(json.loads(mesh.get(PROPERTY, "{}")).get("photo", {}).get("sha256", ""))
 
 
 def _show(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:

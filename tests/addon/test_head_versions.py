@@ -115,6 +115,29 @@ def test_the_older_mesh_and_its_albedo_survive_saving_and_come_back(bpy, write_h
     assert head["headstitch_photo_name"] == "second.jpg"
 
 
+def test_a_restored_version_has_its_own_licence_and_the_camera_of_another_photo_is_told_of(
+    bpy, write_head, taller, capfd
+):
+    head = add(bpy, write_head("ada"))
+    described = head.asset_data.description
+    rebuild(bpy, head, taller)
+    assert "second.jpg" in head.asset_data.description
+    capfd.readouterr()
+    assert bpy.ops.headstitch.restore_version() == {"FINISHED"}
+    assert head.asset_data.description == described
+    assert 'made from another photo, and "ada Camera" still sees' in capfd.readouterr().out
+
+
+def test_a_mesh_that_a_person_put_in_is_a_version_like_the_others(bpy, write_head, taller):
+    head = add(bpy, write_head("ada"))
+    rebuild(bpy, head, taller)
+    own = bpy.data.meshes["Cube"].copy()
+    own["headstitch_albedo"] = head.data["headstitch_albedo"]
+    head.data = own
+    assert bpy.ops.headstitch.restore_version() == {"FINISHED"}
+    assert own in list(head["headstitch_versions"])
+
+
 def test_versions_are_numbered_in_the_order_in_which_they_came(bpy, write_head, taller):
     head = add(bpy, write_head("ada"))
     rebuild(bpy, head, taller)
