@@ -18,7 +18,7 @@ from .portrait.portrait import Portrait
 from .progress import Listener, StageClock
 from .reconstruct import Show, Source, disk_needed, keep, make_head, memory_needed, stages
 from .results.folder import check_writable
-from .results.head import Head, Origin
+from .results.head import Head, Origin, read_record
 from .results.record import recorded_options, remake_record
 from .system import check_memory, choose_device, plain_errors, repeatable
 from .template.make import LICENCE, remake_template, template_sha256
@@ -95,7 +95,8 @@ def options_of(head: str | Path) -> Options:
     Raises:
         ResultsError: there is no head, or another version wrote options that this one does not know.
     """
-    return recorded_options(Origin.load(head).record)
+    path = Path(head)
+    return recorded_options(Origin.load(path).record if path.is_file() else read_record(path))
 
 
 def _refuse_what_is_done(options: Options, made_with: Options) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -74,7 +75,7 @@ class Bundle:
         """
         return self._load(Encoder, self.encoders[which], disk.ENCODERS[which], device)
 
-    @property
+    @cached_property
     def parameters_bytes(self) -> int:
         """Memory in bytes of the weights that an inversion holds at once: the generator and the larger encoder.
 
