@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from . import strings
+from .head_versions import object_of
 from .session import HandOverError, NotNow, Task
 
 # While an operator of one of these runs in a window, the mode must not be left under it.
@@ -88,10 +89,10 @@ def _rebuilt(task: Task) -> str:
     """
     if not task.placement.replace:
         return ""
-    for obj in bpy.data.objects:
-        if obj.session_uid == task.placement.replace_uid:
-            return obj.name
-    raise HandOverError(strings.HEAD_GONE.format(name=task.placement.replace))
+    obj = object_of(task.placement.replace_uid)
+    if obj is None:
+        raise HandOverError(strings.HEAD_GONE.format(name=task.placement.replace))
+    return obj.name
 
 
 def _where(name: str) -> dict[str, Any]:

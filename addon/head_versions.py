@@ -47,6 +47,11 @@ def find_head(name: str) -> bpy.types.Object:
     return obj
 
 
+def object_of(uid: int) -> bpy.types.Object | None:
+    """The object of this file with Blender's number ``uid``, which stays when it is renamed; None where it is gone."""
+    return next((obj for obj in bpy.data.objects if obj.session_uid == uid), None)
+
+
 def check_own(obj: bpy.types.Object) -> None:
     """Make sure that ``obj`` belongs to this file.
 

@@ -12,7 +12,7 @@ import bpy
 from bpy.props import CollectionProperty, IntProperty, StringProperty
 
 from . import heartbeat, pictures, properties, queueing, strings
-from .head_versions import is_head
+from .head_versions import is_head, object_of
 from .session import Task, TaskError
 
 PHOTO_GLOB = ";".join(f"*{suffix}" for suffix in pictures.SUFFIXES)
@@ -297,9 +297,7 @@ class ImportAgain(_OfTask):
         task = self.task()
         if task is None:
             return {"CANCELLED"}
-        uid = task.placement.replace_uid
-        there = any(obj.session_uid == uid for obj in bpy.data.objects)
-        rebuilt = task.placement.replace if there else ""
+        rebuilt = task.placement.replace if object_of(task.placement.replace_uid) is not None else ""
         placement = replace(task.placement, scene=context.scene.name, replace=rebuilt)
         heartbeat.session().import_again(task, placement)
         if not bpy.app.background:
