@@ -10,6 +10,10 @@ from scipy.spatial.transform import Rotation
 from ..camera import Camera
 from .morphable import MorphableHead
 
+# How the model stands in the world, as the mean over 20 photos of what the fit finds without a prior (yaw below 30
+# degrees; measured again in tests/backend/template/test_fit.py): its own frame looks 5.5 degrees further down.
+MEAN_ROTATION = np.array([-0.097, 0.0, 0.0])  # rotation vector, radians; deviation over the photos 0.036
+MEAN_SHIFT = np.array([0.0, -0.014, 0.009])  # world units
 LANDMARK_SIGMA = 0.005  # image widths; what MediaPipe and its binding to the mesh err by
 ROTATION_SIGMA = 0.05  # radians; the camera's own error (about 2 degrees) and what the neck may add
 SHIFT_SIGMA = np.array([0.02, 0.02, 0.04])  # world units; depth is barely seen through a 13-degree lens
@@ -38,14 +42,14 @@ class TemplateFit:
 
 def average_fit(model: MorphableHead) -> TemplateFit:
     """The mean head in the mean place: for photos whose landmarks are not known."""
-    return TemplateFit(np.zeros(len(model.components)), np.zeros(3), np.zeros(3), 0.0, float("nan"))
+    return TemplateFit(np.zeros(len(model.components)), MEAN_ROTATION.copy(), MEAN_SHIFT.copy(), 0.0, float("nan"))
 
 
 def fit_template(model: MorphableHead, landmarks: np.ndarray, camera: Camera) -> TemplateFit:
     """Fit to landmarks (L, 2 or 3) in image widths (only column and row are used) as ``camera`` sees them.
 
     Minimises sum |project(x) - landmark|^2 / sigma^2 + |coefficients|^2 + pose priors, a maximum a posteriori estimate
-    under Gaussian priors. Landmarks of NaN give ``average_fit``.
+    under Gaussian priors about the mean head in the mean place. Landmarks of NaN give ``average_fit``.
     """
     if not np.isfinite(landmarks).all():
         return average_fit(model)
@@ -59,7 +63,8 @@ def fit_template(model: MorphableHead, landmarks: np.ndarray, camera: Camera) ->
     prior = 1.0 / sigma**2
     # All landmarks together weigh as much as sqrt(n) * 2 independent ones: their errors are correlated.
     weight = 2.0 * np.sqrt(points) / points / LANDMARK_SIGMA**2
-    state = np.zeros(count + 7)
+    middle = np.concatenate([np.zeros(count), MEAN_ROTATION, MEAN_SHIFT, [0.0]])
+    state = middle.copy()
     error = np.zeros((points, 2))
     for _ in range(ITERATIONS):
         coefficients, rotation, shift, scale = _split(state, count)
@@ -76,7 +81,7 @@ def fit_template(model: MorphableHead, landmarks: np.ndarray, camera: Camera) ->
         )  # (K + 7, n, 3): how each parameter moves each landmark in the world
         jacobian = _project_motion(camera, local + shift, motion).reshape(count + 7, -1)
         normal = weight * jacobian @ jacobian.T + np.diag(prior)
-        step = np.linalg.solve(normal, weight * jacobian @ error.ravel() - prior * state)
+        step = np.linalg.solve(normal, weight * jacobian @ error.ravel() - prior * (state - middle))
         state[:count] += step[:count]
         turned = Rotation.from_rotvec(step[count : count + 3]) * Rotation.from_rotvec(rotation)
         state[count : count + 3] = turned.as_rotvec()

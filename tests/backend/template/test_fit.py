@@ -1,11 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from headstitch.backend.camera import Camera
+from headstitch.backend.portrait.pose import fit_camera, fit_crop
 from headstitch.backend.template import fit as module
 from headstitch.backend.template.fit import TemplateFit, average_fit, fit_template
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+POSES = np.load(Path(__file__).parents[2] / "data" / "pose_eval.npz")
 CAMERAS = {"frontal": Camera.from_angles(), "yawed": Camera.from_angles(np.radians(30), np.radians(-5), 0.1)}
 
 
@@ -22,8 +26,8 @@ def errors(fit, model, camera, target):
 def prior_cost(fit):
     return (
         (fit.coefficients**2).sum()
-        + (fit.rotation**2).sum() / module.ROTATION_SIGMA**2
-        + (fit.shift**2 / module.SHIFT_SIGMA**2).sum()
+        + ((fit.rotation - module.MEAN_ROTATION) ** 2).sum() / module.ROTATION_SIGMA**2
+        + ((fit.shift - module.MEAN_SHIFT) ** 2 / module.SHIFT_SIGMA**2).sum()
         + fit.log_scale**2 / module.LOG_SCALE_SIGMA**2
     )
 
@@ -43,8 +47,8 @@ def test_landmarks_of_a_known_head_are_met(model, camera, seed):
     rng = np.random.default_rng(seed)
     truth = TemplateFit(
         rng.standard_normal(len(model.components)),
-        module.ROTATION_SIGMA * rng.standard_normal(3),
-        module.SHIFT_SIGMA * rng.standard_normal(3),
+        module.MEAN_ROTATION + module.ROTATION_SIGMA * rng.standard_normal(3),
+        module.MEAN_SHIFT + module.SHIFT_SIGMA * rng.standard_normal(3),
         float(module.LOG_SCALE_SIGMA * rng.standard_normal()),
         0.0,
     )
@@ -72,8 +76,8 @@ def test_fit_is_where_the_stated_cost_is_least(model, known, camera):
         apart = (camera.project(world)[:, :2] - target)[model.landmark_used]
         priors = [
             state[:count],
-            state[count : count + 3] / module.ROTATION_SIGMA,
-            state[count + 3 : count + 6] / module.SHIFT_SIGMA,
+            (state[count : count + 3] - module.MEAN_ROTATION) / module.ROTATION_SIGMA,
+            (state[count + 3 : count + 6] - module.MEAN_SHIFT) / module.SHIFT_SIGMA,
             state[-1:] / module.LOG_SCALE_SIGMA,
         ]
         return np.concatenate([weight * apart.ravel(), *priors])
@@ -100,7 +104,7 @@ def test_only_columns_and_rows_of_the_used_landmarks_count(model, known):
 def test_landmarks_of_nan_give_the_average_head(model):
     for landmarks in (np.full((478, 3), np.nan), np.full((478, 2), np.inf)):
         fit = fit_template(model, landmarks, CAMERAS["frontal"])
-        np.testing.assert_array_equal(fit.vertices(model), model.mean)
+        np.testing.assert_array_equal(fit.vertices(model), average_fit(model).place(model.mean))
         assert np.isnan(fit.residual)
 
 
@@ -131,3 +135,22 @@ def test_projected_motion_is_the_derivative_of_projection(camera):
     np.testing.assert_allclose(
         module._project_motion(camera, points, motion), (ahead - behind) / (2 * step), rtol=0, atol=1e-8
     )
+
+
+def test_the_mean_pose_is_the_mean_of_what_photos_show(model, monkeypatch):
+    """The stated mean pose is what the fit finds, with next to no prior, in landmarks of 20 real photos."""
+    monkeypatch.setattr(module, "ROTATION_SIGMA", 0.5)
+    monkeypatch.setattr(module, "SHIFT_SIGMA", np.full(3, 0.1))
+    fits = []
+    for landmarks in POSES["landmarks"].astype(np.float64):
+        crop = fit_crop(landmarks)
+        turn = np.array([[np.cos(crop.angle), -np.sin(crop.angle)], [np.sin(crop.angle), np.cos(crop.angle)]])
+        aligned = np.column_stack([(landmarks[:, :2] - [crop.column, crop.row]) @ turn, landmarks[:, 2]]) / crop.side
+        aligned[:, :2] += 0.5
+        camera = fit_camera(aligned)
+        if abs(np.degrees(camera.angles[0])) < 30:
+            fits.append(fit_template(model, aligned, camera))
+    assert len(fits) == 20
+    np.testing.assert_allclose(np.mean([fit.rotation for fit in fits], axis=0), module.MEAN_ROTATION, atol=0.005)
+    np.testing.assert_allclose(np.mean([fit.shift for fit in fits], axis=0), module.MEAN_SHIFT, atol=0.003)
+    assert np.std([fit.rotation[0] for fit in fits]) < module.ROTATION_SIGMA
