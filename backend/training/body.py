@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 
@@ -14,6 +15,7 @@ from ..meshing.mesh import Mesh, vertex_normals
 from ..template.morphable import load_morphable
 from ..template.pack import load_pack
 from ..template.solid import closed_body, skin, solid_topology
+from .frame import to_world, turned
 from .identity import Person, shape_of
 from .vectors import smooth, unit
 
@@ -47,7 +49,7 @@ class Solid:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """All solids of a head without hair, and what was measured on it. World units."""
+    """All solids of a head without hair, and what was measured on it. World units; upright until ``in_world``."""
 
     vertices: np.ndarray  # (V, 3) float64, the data pack's vertices
     solids: tuple[Solid, ...]  # the first is the skin with its clothes
@@ -73,9 +75,23 @@ class Body:
                 distance[close] = np.minimum(distance[close], inner)
         return distance
 
+    def in_world(self) -> Body:
+        """An upright body in PanoHead's world."""
+        solids = tuple(
+            replace(solid, mesh=Mesh(to_world(solid.mesh.vertices), solid.mesh.faces)) for solid in self.solids
+        )
+        return replace(
+            self,
+            vertices=to_world(self.vertices),
+            solids=solids,
+            normals=turned(self.normals),
+            landmarks=to_world(self.landmarks),
+            scenes=_scenes(solids),
+        )
+
 
 def make_body(who: Person, gaze: tuple[float, float] = (0.0, 0.0), collar: float = 0.0) -> Body:
-    """The solids of a person.
+    """The solids of a person, upright.
 
     Args:
         who: the person.
@@ -109,14 +125,18 @@ def make_body(who: Person, gaze: tuple[float, float] = (0.0, 0.0), collar: float
         scalp=skin().scalp,
         clothes=clothes.astype(np.float32),
         landmarks=load_morphable().landmarks(vertices),
-        scenes=tuple(make_scene(solid.mesh.vertices, solid.mesh.faces) for solid in solids),
+        scenes=_scenes(solids),
     )
 
 
 def clothes_mask(rest: np.ndarray, collar: float = 0.0) -> np.ndarray:
     """(N,) in [0, 1] where clothes cover the body, for rest coordinates (N, 3); higher at the nape than in front."""
-    line = -0.315 + collar - 0.28 * np.clip(rest[:, 2] + 0.12, -0.16, 0.16)
+    line = -0.295 + collar - 0.28 * np.clip(rest[:, 2] + 0.12, -0.16, 0.16)
     return smooth(0.006, -0.006, rest[:, 1] - line)
+
+
+def _scenes(solids: Iterable[Solid]) -> tuple[o3d.t.geometry.RaycastingScene, ...]:
+    return tuple(make_scene(solid.mesh.vertices, solid.mesh.faces) for solid in solids)
 
 
 def _part(vertices: np.ndarray, faces: np.ndarray, label: Label, thickness: float = 0.0) -> Solid:

@@ -14,6 +14,7 @@ from ..meshing.mesh import Mesh, vertex_normals
 from .body import Label, Solid
 from .chance import Part, dice
 from .colors import mask_at, paint
+from .frame import to_upright
 from .hair.strands import Strands
 from .head import SyntheticHead
 from .vectors import unit
@@ -100,7 +101,7 @@ def hair_hull(head: SyntheticHead) -> Mesh | None:
     solid = gaussian_filter(mass.reshape(size), 0.9) > _DENSE
     solid = np.asarray(binary_closing(solid, iterations=2), bool) | solid
     nodes = np.stack(np.meshgrid(*[low[k] + VOXEL * np.arange(size[k]) for k in range(3)], indexing="ij"), axis=-1)
-    depth, _ = head.collider.measure(nodes)
+    depth, _ = head.collider.measure(to_upright(nodes))
     solid = np.asarray(binary_fill_holes(solid | (depth < 0)), bool) & (depth > -_SKIN_DEPTH) & (solid | (depth > 0))
     pieces = np.zeros(solid.shape, np.int32)
     label(solid, output=pieces)

@@ -9,6 +9,7 @@ import numpy as np
 from .body import Body, Label, make_body
 from .chance import Part, dice, quota
 from .colors import Colors, draw_colors, hair_colors, paint
+from .frame import to_world
 from .hair.collide import Collider, make_collider
 from .hair.face import grow_beard, grow_brows, grow_lashes
 from .hair.strands import RADIUS, Strands, grow_hair, hair_waves
@@ -24,7 +25,7 @@ class SyntheticHead:
         seed, number: what it was made from; the same numbers make the same head.
         who, style, colors: what was drawn by lot.
         body: the closed solids with their labels.
-        collider: its distance on a grid, as the strands met it.
+        collider: the upright body's distance on a grid, as the strands met it (``frame.py``).
         hair, brows, beard, lashes: strands; any but the lashes may be none.
         landmarks: (478, 3) float64, MediaPipe's, on the surface.
     """
@@ -93,24 +94,25 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
         points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float, greying: float
     ) -> Strands:
         shades = hair_colors(colors, base, len(points), np.random.default_rng([seed, number, int(part), 1]), greying)
-        return Strands(label, points, np.full(len(points), radius, np.float32), shades)
+        return Strands(label, to_world(points), np.full(len(points), radius, np.float32), shades)
 
     hair = grow_hair(body, cut, collider, stray, dice(seed, number, Part.STRANDS), share)
     thick = float(dice(seed, number, Part.BROWS).uniform(0.6, 1.3))
     brows = grow_brows(body, stray, thick, dice(seed, number, Part.BROWS))
     beard = grow_beard(body, colors, collider, dice(seed, number, Part.BEARD))
     lashes = grow_lashes(body, dice(seed, number, Part.LASHES))
+    placed = body.in_world()
     return SyntheticHead(
         seed=seed,
         number=number,
         who=who,
         style=cut,
         colors=colors,
-        body=body,
+        body=placed,
         collider=collider,
         hair=strands(hair, Label.HAIR, colors.hair, Part.HAIR, RADIUS, 1.0),
         brows=strands(brows, Label.BROW, colors.brow, Part.BROWS, 0.7 * RADIUS, 0.35),
         beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS, 0.8),
         lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS, 0.0),
-        landmarks=body.landmarks,
+        landmarks=placed.landmarks,
     )

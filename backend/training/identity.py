@@ -110,9 +110,9 @@ def draw_person(seed: int, number: int, men: float = 0.5) -> Person:
 
 
 def shape_of(who: Person) -> np.ndarray:
-    """(V, 3) float64 vertices of the head in world units, its relaxed face aligned to the mean head's by a similarity.
+    """(V, 3) float64 upright vertices in world units, the relaxed face aligned to the mean head's by a similarity.
 
-    So rules that speak of places on the mean head hold on every head, and the cameras of PanoHead see it in its place.
+    So rules that speak of places on the mean head hold on every head, and cameras see it in its place (``frame.py``).
     """
     model, pack = load_morphable(), load_pack()
     used = model.landmark_used
