@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from . import LICENCE as LICENCE
 from .distance import measure_grid
 from .field import TemplateField
 from .fit import TemplateFit, fit_template
+from .hair import measure_thickness, with_hair
 from .morphable import MORPHABLE_PATH, load_morphable
 from .pack import PACK_PATH
 from .palette import Palette, measure_palette, triple
@@ -38,6 +40,7 @@ def make_template(portrait: Portrait, device: torch.device) -> tuple[TemplateFie
         "camera": portrait.camera.label,
     }
     latent = {name: array.astype(np.float32) for name, array in pose.items()}
+    latent["template.hair"] = measure_thickness(_fit(latent).vertices(model), portrait).astype(np.float32)
     solids = _solids(latent)
     palette = measure_palette(solids, portrait)
     latent["palette.skin"] = np.array(palette.skin, np.float32)
@@ -59,14 +62,21 @@ def remake_template(latent: Mapping[str, np.ndarray], device: torch.device) -> T
 
 
 def _solids(latent: Mapping[str, np.ndarray]) -> Solids:
-    model = load_morphable()
+    thickness = latent.get("template.hair", np.zeros(2))  # heads of earlier versions have none
+    if thickness.shape != (2,):
+        raise ValueError("the thickness of the hair has the wrong shape")
+    bald = make_solids(_fit(latent).vertices(load_morphable()))
+    return replace(bald, body=with_hair(bald.body, thickness))
+
+
+def _fit(latent: Mapping[str, np.ndarray]) -> TemplateFit:
     coefficients, rotation, shift = (
         latent[f"template.{name}"].astype(np.float64) for name in ("coefficients", "rotation", "shift")
     )
-    if not (coefficients.shape == (len(model.components),) and rotation.shape == shift.shape == (3,)):
+    if not (coefficients.shape == (len(load_morphable().components),) and rotation.shape == shift.shape == (3,)):
         raise ValueError("arrays of the template have the wrong shapes")
     log_scale = float(latent["template.log_scale"].item())
-    return make_solids(TemplateFit(coefficients, rotation, shift, log_scale, float("nan")).vertices(model))
+    return TemplateFit(coefficients, rotation, shift, log_scale, float("nan"))
 
 
 def _field(solids: Solids, latent: Mapping[str, np.ndarray], device: torch.device) -> TemplateField:

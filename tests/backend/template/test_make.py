@@ -34,6 +34,7 @@ def test_latent_holds_all_that_the_field_was_made_from(made, model):
         "template.rotation": (3,),
         "template.shift": (3,),
         "template.log_scale": (1,),
+        "template.hair": (2,),
         "palette.skin": (3,),
         "palette.hair": (3,),
         "palette.hair_unevenness": (1,),
@@ -85,9 +86,19 @@ def test_a_latent_that_is_not_whole_is_refused_with_a_sentence(made):
         {name: array for name, array in latent.items() if name != "palette.hair"},
         {**latent, "template.coefficients": np.zeros(3, np.float32)},
         {**latent, "template.log_scale": np.zeros(2, np.float32)},
+        {**latent, "template.hair": np.zeros(3, np.float32)},
     ):
         with pytest.raises(ResultsError, match=r"not whole .*make the head anew\.$"):
             remake_template(spoilt, torch.device("cpu"))
+
+
+def test_a_head_of_an_earlier_version_has_no_thickness_of_hair(made):
+    _, field, latent = made
+    assert latent["template.hair"].max() > 0
+    old = remake_template({name: array for name, array in latent.items() if name != "template.hair"}, field.device)
+    bald = remake_template({**latent, "template.hair": np.zeros(2, np.float32)}, field.device)
+    assert torch.equal(old._grid.distance, bald._grid.distance)
+    assert field.box.high[1] > old.box.high[1] + 0.01
 
 
 def test_template_is_known_by_one_hash():
