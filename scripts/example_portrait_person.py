@@ -212,14 +212,6 @@ def _revolve(profile: np.ndarray, steps: int) -> tuple[np.ndarray, list[list[int
     return vertices, faces, np.repeat(profile[:, 0], steps)
 
 
-def look_along(direction: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) that brings +z to ``direction`` and keeps y up."""
-    forward = direction / np.linalg.norm(direction)
-    right = np.cross([0.0, 1.0, 0.0], forward)
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(forward, right), forward], axis=1)
-
-
 def in_collar(rest: np.ndarray) -> np.ndarray:
     """(N,) below 1 inside the shirt's opening, at places on the base head (N, 3)."""
     return np.hypot((rest[:, 0] - COLLAR[0]) / COLLAR[2], (rest[:, 2] - COLLAR[1]) / COLLAR[3])

@@ -16,10 +16,10 @@ import bpy
 import example_portrait_hair as strands
 import example_portrait_materials as materials
 import numpy as np
-from example_portrait_person import Person, build_person, cornea, eyeball, in_collar, look_along, shirt, skin_masks
+from example_portrait_person import Person, build_person, cornea, eyeball, in_collar, shirt, skin_masks
+from headstitch.addon.cycles_heads import stage
 from headstitch.backend.camera import RADIUS, Camera
 from headstitch.backend.template.pack import HEAD_CENTRE, WORLD_PER_DECIMETRE, to_world
-from mathutils import Matrix
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,17 +72,17 @@ def build_scene(seed: int, count: int, camera: Camera) -> Person:
         p for p in who.polygons if who.rest[p, 1].min() > 5.9 or in_collar(who.rest[p]).min() < 1.12
     ]  # what the shirt hides must not show through it
     body = add_mesh("body", who.vertices, bare, materials.skin(seed), who.rest, subdivisions=2)
-    add_attribute(body.data, "scalp", strands.scalp_cover(who.rest))
+    stage.set_attribute(body.data, "scalp", strands.scalp_cover(who.rest))
     add_eyes(who, seed, np.array(HEAD_CENTRE) + camera.position / WORLD_PER_DECIMETRE)
     add_shirt(who)
 
     share = count / 42_000
     head_hair, face_hair = materials.hair("hair"), materials.hair("brow", brightness=0.6, roughness=0.4)
     few = [max(int(n * share), 8) for n in (2500, 18000)]
-    add_strands("hair", strands.scalp_hair(who, skin, count, seed), 0.0030 / max(share, 0.05) ** 0.5, head_hair)
-    add_strands("brows", strands.brows(skin, masks[0, ..., 1], few[0], seed), 0.0022, face_hair, taper=0.85)
-    add_strands("stubble", strands.stubble(skin, masks[0, ..., 2], few[1], seed), 0.0008, face_hair)
-    add_strands("lashes", strands.lashes(who, seed), 0.0017, materials.hair("lash", 0.25), taper=0.9)
+    stage.add_strands("hair", strands.scalp_hair(who, skin, count, seed), 0.0030 / max(share, 0.05) ** 0.5, [head_hair])
+    stage.add_strands("brows", strands.brows(skin, masks[0, ..., 1], few[0], seed), 0.0022, [face_hair], taper=0.85)
+    stage.add_strands("stubble", strands.stubble(skin, masks[0, ..., 2], few[1], seed), 0.0008, [face_hair])
+    stage.add_strands("lashes", strands.lashes(who, seed), 0.0017, [materials.hair("lash", 0.25)], taper=0.9)
     add_lights()
     return who
 
@@ -103,32 +103,15 @@ def add_mesh(name, vertices, faces, material, rest=None, subdivisions=0):
     return thing
 
 
-def add_attribute(mesh: bpy.types.Mesh, name: str, values: np.ndarray) -> None:
-    attribute = mesh.attributes.new(name, "FLOAT", "POINT")
-    attribute.data.foreach_set("value", np.ascontiguousarray(values, np.float32))
-
-
-def add_strands(name, points, radius, material, taper=0.7):
-    count, steps = points.shape[:2]
-    curves = bpy.data.hair_curves.new(name)
-    curves.add_curves([steps] * count)
-    curves.attributes["position"].data.foreach_set("vector", np.ascontiguousarray(points, np.float32).ravel())
-    width = np.broadcast_to(radius * (1 - taper * np.linspace(0, 1, steps) ** 2), (count, steps))
-    attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
-    attribute.data.foreach_set("value", np.ascontiguousarray(width, np.float32).ravel())
-    curves.materials.append(material)
-    bpy.context.scene.collection.objects.link(bpy.data.objects.new(name, curves))
-
-
 def add_eyes(who: Person, seed: int, target: np.ndarray) -> None:
     """Both eyes, looking at ``target``."""
     white, film = materials.eyeball(seed), materials.cornea()
     for centre in who.eyes:
-        turn = look_along(target - np.mean(who.eyes, axis=0))
+        turn = stage.look_along(target - np.mean(who.eyes, axis=0))
         for name, shape, material in (("eye", eyeball(), white), ("cornea", cornea(), film)):
             local, faces, radius = shape
             thing = add_mesh(name, who.eye_radius * local @ turn.T + centre, faces, material, local)
-            add_attribute(thing.data, "radius", np.where(local[:, 2] < 0, 1.0, radius))
+            stage.set_attribute(thing.data, "radius", np.where(local[:, 2] < 0, 1.0, radius))
 
 
 def add_shirt(who: Person) -> None:
@@ -194,14 +177,7 @@ def add_lights() -> None:
         ("fill", (8.5, 0.5, 8.5), (9.0, 9.0), 370.0, (0.88, 0.94, 1.0)),
         ("rim", (6.0, 5.5, -8.0), (3.0, 6.0), 700.0, (1.0, 0.97, 0.93)),
     ):
-        light = bpy.data.lights.new(name, "AREA")
-        light.shape, light.size, light.size_y, light.energy, light.color = "RECTANGLE", *size, watts, colour
-        thing = bpy.data.objects.new(name, light)
-        turn = np.eye(4)
-        turn[:3, :3] = look_along(np.array(place))  # an area light shines along its -z
-        turn[:3, 3] = head + place
-        thing.matrix_world = Matrix(turn.tolist())
-        bpy.context.scene.collection.objects.link(thing)
+        stage.add_area_light(name, head + place, head, size, watts, colour)
     world = bpy.data.worlds.new("studio")
     world.use_nodes = True
     world.node_tree.nodes["Background"].inputs[0].default_value = (0.12, 0.128, 0.14, 1)
@@ -211,16 +187,9 @@ def add_lights() -> None:
 def render(size: int, samples: int, camera: Camera, denoise: bool, crop: list[float] | None) -> np.ndarray:
     """(size, size, 4) float32: linear colour, premultiplied, and alpha; rows from the top."""
     scene = bpy.context.scene
-    lens = bpy.data.cameras.new("camera")
-    lens.sensor_width, lens.sensor_fit, lens.lens = 36.0, "HORIZONTAL", 36.0 * camera.intrinsics[0, 0]
-    lens.shift_x, lens.shift_y = 0.5 - camera.intrinsics[0, 2], camera.intrinsics[1, 2] - 0.5
-    lens.clip_start, lens.clip_end = 0.1, 200.0
-    thing = bpy.data.objects.new("camera", lens)
-    pose = camera.cam2world @ np.diag([1.0, -1.0, -1.0, 1.0])
+    pose = camera.cam2world.copy()
     pose[:3, 3] = np.array(HEAD_CENTRE) + camera.position / WORLD_PER_DECIMETRE
-    thing.matrix_world = Matrix(pose.tolist())
-    scene.collection.objects.link(thing)
-    scene.camera = thing
+    stage.place_camera(scene, pose, camera.intrinsics, clip=(0.1, 200.0))
 
     scene.render.engine = "CYCLES"
     scene.render.resolution_x = scene.render.resolution_y = size
