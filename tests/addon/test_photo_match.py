@@ -52,7 +52,7 @@ def test_from_the_photos_camera_the_head_covers_the_person_and_over_the_photo_it
 
     said = json.loads(ask("judge", PORTRAIT, alpha, over))
     assert said["iou"] >= 0.85
-    assert said["iou_mirrored"] < 0.8  # a mirrored head would be seen
+    assert said["iou_mirrored"] < said["iou"] - 0.04  # a mirrored head would be seen
     assert said["landmark_percent"] <= 3.0  # of the face's width
     assert said["rim_pixels"] > 5000
     assert said["rim_error"] <= 4  # behind the head is the photo itself, at its place

@@ -38,6 +38,7 @@ LATENT = {
     "template.rotation",
     "template.shift",
     "template.log_scale",
+    "template.hair",
     "palette.skin",
     "palette.hair",
     "palette.hair_unevenness",
