@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import tyro
 
 from . import stop
+from .data_cli import Data
 from .errors import HeadstitchError, OptionError, PhotoError
 from .evaluate_cli import Evaluate
 from .models_cli import Models
@@ -252,6 +253,7 @@ COMMANDS = {
     "serve": Serve,
     "models": Models,
     "evaluate": Evaluate,
+    "data": Data,
 }
 
 
@@ -293,6 +295,8 @@ def _run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         again = " The heads made so far are kept; run it again to go on." if arguments[:1] == ["batch"] else ""
+        if arguments[:2] in (["data", "make"], ["data", "test-set"]):
+            again = " What is finished is kept; run it again to go on."
         return _fail(f"Stopped; nothing was left half-written.{again}", stop.STOPPED, debug)
     except BrokenPipeError:
         raise

@@ -33,11 +33,12 @@ FLOORS = (
     {"template", "networks"},
     {"meshing", "models"},
     {"inversion"},
-    {"results", "training"},
+    {"results"},
     {"reconstruct", "render"},
     {"batch", "models_cli", "remesh"},
     {"workshop", "evaluation"},
-    {"server", "evaluate_cli"},
+    {"training"},
+    {"server", "evaluate_cli", "data_cli"},
     {"cli"},
     {"__main__"},
 )
@@ -45,7 +46,8 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
     *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
-    *("models_cli", "evaluate_cli", "disk", "results.folder", "results.page", "results.report"),
+    *("models_cli", "evaluate_cli", "data_cli", "training.dataset.options"),
+    *("disk", "results.folder", "results.page", "results.report"),
 )
 
 

@@ -11,6 +11,7 @@ from ..options import Options
 from ..progress import Listener, Progress
 from ..system import check_libraries, choose_device, plain_errors
 from .compare import HALVES, METRICS, FindLandmarks, measure_head
+from .frozen import Match, load_frozen
 from .predict import Predictor, model_predictor, portrait_of, template_predictors
 from .report import Report, Sheets, align, digits, mean, prepare, sentence, write_json
 from .truth import Truth, find_truths
@@ -55,11 +56,13 @@ def evaluate_synthetic(
     choose_device(options.device)
     sheets = [Sheets(out, f"synthetic_{predictor.line.replace(' ', '_')}") for predictor in predictors]
     entries: list[dict[str, Any]] = []
+    match = Match(load_frozen())
     for number, path in enumerate(paths):
         entry: dict[str, Any] = {"head": path.stem, "attributes": None, "pose_error": None, "lines": []}
         entries.append(entry)
         try:
             truth = Truth.load(path)
+            match.add(path.stem, truth)
             entry["attributes"] = truth.attributes
             portrait, entry["pose_error"] = portrait_of(truth, options)
         except Exception as error:  # noqa: BLE001 - one head's defect must not end the rest; it is listed
@@ -83,7 +86,7 @@ def evaluate_synthetic(
                 sheets[line].add(truth.photo, head.mesh)
     for each in sheets:
         each.close()
-    record = _record(predictors, entries, options)
+    record = {**_record(predictors, entries, options), "test_set": match.record}
     write_json(out / NAME, record)
     written = (out / NAME, *(path for each in sheets for path in each.written))
     return Report(table_of(record), record, _failures(entries), written)
@@ -136,7 +139,7 @@ def table_of(record: dict[str, Any]) -> str:
         halves.append([line["line"], *cells])
     floor = f"Sampling floor of the chamfer distance: {digits(record['chamfer_floor'], 2)} % of head height."
     pose = f"Fitted camera off the true one, which is used: {digits(record['pose_error'], 1)} degrees."
-    return "\n\n".join([align(rows), align(halves), f"{floor}\n{pose}"])
+    return "\n\n".join([align(rows), align(halves), f"{floor}\n{pose}\n{record['test_set']['sentence']}"])
 
 
 def _failures(entries: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class Truth:
         )
         try:
             _check_photo(photo)
-            _check_arrays(made._arrays(bytes(32)))
+            _check_arrays(made.arrays(bytes(32)))
         except ValueError as error:
             raise ResultsError(f"This is no ground truth of a head: {error}; make it anew.") from error
         return made
@@ -131,7 +131,7 @@ class Truth:
         """
         png = encode_png(self.photo)
         stream = io.BytesIO()
-        np.savez_compressed(stream, **self._arrays(hashlib.sha256(png).digest()))
+        np.savez_compressed(stream, **self.arrays(hashlib.sha256(png).digest()))
         with told(path):
             write_file(path.with_suffix(".png"), png)
             write_file(path, stream.getvalue())
@@ -172,7 +172,8 @@ class Truth:
             attributes=json.loads(arrays["attributes"].tobytes()),
         )
 
-    def _arrays(self, photo_sha256: bytes) -> dict[str, np.ndarray]:
+    def arrays(self, photo_sha256: bytes) -> dict[str, np.ndarray]:
+        """All arrays of the NPZ by their names there; ``photo_sha256``: the hash that stands for the photo."""
         hair = self.hair or Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
         attributes = json.dumps(self.attributes, sort_keys=True, allow_nan=False).encode()
         return {
