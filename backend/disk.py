@@ -55,7 +55,7 @@ def written_whole(folder: Path, kind: Kind, refuse: Callable[[], None]) -> Itera
         _make_parents(folder.parent, made)
         partial.mkdir()
         yield partial
-        _sync_folder(partial)
+        sync_folder(partial)
         refuse()  # it may have come meanwhile
         _swap(partial, folder, kind)
     except BaseException:  # a Ctrl-C too leaves nothing half-written
@@ -110,7 +110,8 @@ def sync(path: Path) -> None:
     _sync(path, os.O_RDWR)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder have reached the disk."""
     if os.name != "nt":  # folders cannot be opened there
         _sync(folder, os.O_RDONLY)
 
@@ -138,12 +139,12 @@ def _swap(partial: Path, folder: Path, kind: Kind) -> None:
         if folder.exists():
             folder.rmdir()  # it is empty
         partial.rename(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         return
     old = beside(folder, "old")
     folder.rename(old)
     partial.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     # The new one is in place: what is left to do cannot fail the job, and recover() would finish it.
     with contextlib.suppress(OSError):
         _retire(old, folder, kind)

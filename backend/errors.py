@@ -52,3 +52,9 @@ class SurfaceError(HeadstitchError):
     """The field of a head holds no surface."""
 
     exit_code = 8
+
+
+class TrainingError(HeadstitchError):
+    """A training cannot begin or go on: its data, its settings, or a loss that is no number."""
+
+    exit_code = 9

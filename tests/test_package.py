@@ -38,6 +38,7 @@ FLOORS = (
     {"batch", "models_cli", "remesh"},
     {"workshop", "evaluation"},
     {"training"},
+    {"learning"},
     {"server", "evaluate_cli", "data_cli"},
     {"cli"},
     {"__main__"},
