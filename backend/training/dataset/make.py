@@ -20,9 +20,8 @@ from ..lock import locked
 from ..workers import default_workers, in_order
 from .manifest import NAME, Manifest, Shard, damage_of, read_manifest, told_with_need
 from .options import TEST_SEEDS, DataOptions
-from .record import make_record
-from .sampler import sampler_version
 from .shards import ShardWriter, shard_name
+from .version import sampler_version
 
 MARGIN = 64 << 20  # bytes that are left free
 
@@ -159,6 +158,8 @@ def _fill(
 
 
 def _record(options: DataOptions, number: int) -> dict[str, bytes]:
+    from .sample import make_record  # slow to import, and the workers alone need it
+
     try:
         return make_record(options.seed, number, options)
     except Exception as error:

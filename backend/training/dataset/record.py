@@ -1,10 +1,10 @@
-"""One head's record: made of a sampled head as a few files in a shard, and read back as numpy arrays."""
+"""One head's record: a few files in a shard, packed from numpy arrays and read back as such. Under the sampler."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,11 +31,6 @@ from .packing import (
     unpack_places,
 )
 
-HALF_SIDE = 0.5  # of the cube in which places lie, world units: the tri-grid's
-# How far samples lie about the surface, as standard deviations in world units, and the share of each; the rest lies
-# evenly in the cube.
-NEAR = ((0.004, 0.35), (0.016, 0.25), (0.06, 0.15))
-_SAMPLES = 1001  # the dice of the samples; no Part of chance.py has this number
 _LONGEST_JSON = 1 << 20  # bytes
 LANDMARKS = 478
 KINDS = ("photo", "around")  # of views
@@ -189,35 +184,32 @@ class StoredHead:
         return damaged(self._path, f"of head {self.number}, {why}")
 
 
-def make_record(seed: int, number: int, options: DataOptions) -> dict[str, bytes]:
-    """Sample head ``number`` and pack it: name of each file to its content, always the same."""
-    from ..ground_truth import measure_head
-    from ..head import make_head
+def pack_record(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], views: Sequence[Any]) -> dict[str, bytes]:
+    """The files of a head: name to content; the same head gives the same bytes.
 
-    head = make_head(seed, number, share=options.strands)
-    truth = measure_head(head, options.points)
-    views = _views(head, options)
-    places, distances = _distances(head, truth, options.samples)
-    about = {
-        "seed": seed,
-        "number": number,
-        "head_height": round(truth.head_height, 7),
-        "attributes": head.attributes,
-        "views": [{"kind": view.kind, "attributes": view.attributes} for view in views],
-    }
-    labels = [np.stack([view.camera.label, view.lens.label]) for view in views]
-    arrays = {
-        "points": pack_places(truth.points),
-        "normals": pack_normals(truth.normals),
-        "colors": pack_colors(truth.colors),
-        "labels": truth.labels.astype(np.uint8),
-        "samples": places,
-        "distances": distances,
-        "landmarks": truth.landmarks.astype(np.float32),
-        "cameras": np.array(labels, np.float32).reshape(len(views), 2, 25),
+    Args:
+        about: ``seed``, ``number``, ``head_height``, ``attributes``; plain JSON.
+        arrays: points, normals, colors and labels of the surface, samples (M, 3) as ``pack_places`` gives them,
+            distances (M, 2), landmarks; all else in the units of ``StoredHead``.
+        views: ``views.View``, first the photos.
+
+    Raises:
+        ValueError: a value is out of the range that can be packed.
+    """
+    about = {**about, "views": [{"kind": view.kind, "attributes": view.attributes} for view in views]}
+    cameras = [np.stack([view.camera.label, view.lens.label]) for view in views]
+    packed = {
+        "points": pack_places(arrays["points"]),
+        "normals": pack_normals(arrays["normals"]),
+        "colors": pack_colors(arrays["colors"]),
+        "labels": arrays["labels"].astype(np.uint8),
+        "samples": arrays["samples"],
+        "distances": pack_distances(arrays["distances"]),
+        "landmarks": arrays["landmarks"].astype(np.float32),
+        "cameras": np.array(cameras, np.float32).reshape(len(views), 2, 25),
     }
     files = {"head.json": json.dumps(about, sort_keys=True, allow_nan=False).encode()}
-    for name, array in arrays.items():
+    for name, array in packed.items():
         files[f"{name}.bin"] = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     for place, view in enumerate(views):
         normals = pack_normals(view.normals)
@@ -227,26 +219,3 @@ def make_record(seed: int, number: int, options: DataOptions) -> dict[str, bytes
         files[f"view{place}.depth.png"] = encode_plane(pack_depth(view.depth))
         files[f"view{place}.normals.png"] = encode_plane(np.concatenate([normals[..., 0], normals[..., 1]]))
     return files
-
-
-def _views(head: Any, options: DataOptions) -> list[Any]:
-    from ..views import draw_views
-
-    return draw_views(head, options.photos, options.around, options.size)
-
-
-def _distances(head: Any, truth: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places (M, 3) as int16 and at exactly those the distances (M, 2) as int16: of all, and of the body alone."""
-    from ..ground_truth import signed_distance
-
-    random = np.random.default_rng([head.seed, head.number, _SAMPLES])
-    spread = random.choice(len(NEAR) + 1, count, p=[*(share for _, share in NEAR), 1 - sum(share for _, share in NEAR)])
-    sigma = np.array([*(sigma for sigma, _ in NEAR), 0.0])[spread]
-    about = truth.points[random.integers(len(truth.points), size=count)]
-    places = about + sigma[:, None] * random.normal(size=(count, 3))
-    anywhere = (spread == len(NEAR)) | (np.abs(places) > HALF_SIDE).any(axis=1)
-    places[anywhere] = random.uniform(-HALF_SIDE, HALF_SIDE, (int(anywhere.sum()), 3))
-    packed = pack_places(places)
-    exact = unpack_places(packed)
-    both = np.stack([signed_distance(head, truth, exact), head.body.signed_distance(exact)], axis=1)
-    return packed, pack_distances(both)

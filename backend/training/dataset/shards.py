@@ -84,6 +84,8 @@ def index_of(path: Path) -> Index:
     with path.open("rb") as file:
         end, at = os.fstat(file.fileno()).st_size, 0
         while (block := file.read(_BLOCK)) != bytes(_BLOCK):
+            if len(block) < _BLOCK:
+                raise ValueError("it ends too early")
             try:
                 info = tarfile.TarInfo.frombuf(block, "ascii", "strict")  # checks the header's own sum
             except (tarfile.HeaderError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ _PARTS = (
 _APART = (
     *(f"backend/training/{name}.py" for name in ("sheet", "test_set", "workers", "lock")),
     *(f"backend/training/dataset/{name}.py" for name in ("__init__", "check", "make", "manifest", "options", "read")),
-    *(f"backend/training/dataset/{name}.py" for name in ("sampler", "shards")),
+    *(f"backend/training/dataset/{name}.py" for name in ("shards", "version")),
 )
 
 
@@ -37,4 +37,4 @@ def _sources() -> list[Path]:
     for part in _PARTS:
         path = _ROOT / part
         found += [path] if path.is_file() else [*path.rglob("*.py"), *path.glob("data/*.*")]
-    return [path for path in found if path.relative_to(_ROOT).as_posix() not in _APART]
+    return [path for path in found if path.relative_to(_ROOT).as_posix() not in _APART and path.suffix != ".md"]
