@@ -30,7 +30,7 @@ def skin(years: float, gloss: float) -> Any:
     height = g.math("ADD", height, g.math("ADD", g.product(middle, 0.55), g.product(fine, 0.35)))
     old = min(max((years - 25.0) / 50.0, 0.0), 1.0)
     height = g.math("ADD", height, g.math("ADD", g.product(creases, 0.15 + 0.9 * old), g.product(furrows, 1.1)))
-    rough = g.math("ADD", 0.46 - 0.16 * gloss, g.product(g.noise(place, 26.0, 4), 0.30))
+    rough = g.math("ADD", 0.40 - 0.16 * gloss, g.product(g.noise(place, 26.0, 4), 0.26))
     rough = g.math("SUBTRACT", rough, g.product(lips, 0.14))
     return g.finish(
         g.node(
@@ -39,7 +39,7 @@ def skin(years: float, gloss: float) -> Any:
                 "Base Color": colour,
                 "Roughness": rough,
                 "Normal": _bump(g, height, 0.30 + 0.20 * old, 0.02 * _DECIMETRE),
-                "Specular IOR Level": 0.42,
+                "Specular IOR Level": 0.5,
                 "IOR": 1.4,
                 "Subsurface Weight": 0.9,
                 "Subsurface Radius": (1.0, 0.36, 0.19),
@@ -64,7 +64,8 @@ def cloth() -> Any:
 def eye() -> Any:
     """The painted eyeball under a clear wet film that follows its cornea."""
     g = Graph("eye")
-    inputs = {"Base Color": g.attribute("tint", "Vector"), "Roughness": 0.5, "Specular IOR Level": 0.1}
+    colour = g.mix(1.0, g.attribute("tint", "Vector"), (0.80, 0.74, 0.71), "MULTIPLY")  # the lids' and lashes' shade
+    inputs = {"Base Color": colour, "Roughness": 0.5, "Specular IOR Level": 0.1}
     film = {"Coat Weight": 1.0, "Coat Roughness": 0.03, "Coat IOR": 1.45}
     return g.finish(g.node("BsdfPrincipled", {**inputs, **film}).outputs[0])
 

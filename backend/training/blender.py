@@ -56,7 +56,8 @@ class Blender:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env={**os.environ, "BLENDER_USER_RESOURCES": self._home},  # the user's own settings stay out of it
+                # The user's own settings stay out of it, and what it leaves behind goes with it.
+                env={**os.environ, **dict.fromkeys(("BLENDER_USER_RESOURCES", "TMPDIR", "TEMP", "TMP"), self._home)},
             )
         except OSError as error:
             shutil.rmtree(self._home, ignore_errors=True)

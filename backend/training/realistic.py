@@ -1,0 +1,253 @@
+"""Pictures of synthetic heads by Cycles, beside the fast ones of ``views.py``: same poses, lights and damage.
+
+Imports no bpy: writes a scene into a folder, has ``blender.py``'s process draw it, and reads the passes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..camera import Camera
+from ..disk import FULL
+from ..errors import ResourceError
+from .blender import Blender
+from .body import Label, Solid
+from .colors import mask_at, paint
+from .exr import read_layers
+from .head import SyntheticHead
+
+_DETAIL = 2  # of ``addon/cycles_heads/work.py``
+_KINDS = {Label.SKIN: "skin", Label.EYE: "eye", Label.MOUTH: "mouth"}
+_ROUGHNESS = 0.3  # of hair
+_FAR = 4.0  # world units from the head's centre to a lamp
+_ROOM = 64 << 20  # bytes on the disk below which a failure to write is the disk's
+
+
+@dataclass(frozen=True, eq=False)
+class Lamp:
+    """A rectangle of light, far away.
+
+    Args:
+        towards: (3,) unit vector from the head to it, in the world.
+        color: (3,) linear, what it makes of a white surface that faces it.
+        width: how wide it looks from the head, radians.
+    """
+
+    towards: np.ndarray
+    color: np.ndarray
+    width: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """One view that is wanted: the camera that really sees it, and the light.
+
+    Args:
+        lens: the camera.
+        lamps: what shines.
+        sky: (3, 3) linear colours around the head: below, level, above; they light it too.
+    """
+
+    lens: Camera
+    lamps: tuple[Lamp, ...]
+    sky: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """What Cycles made of one sight."""
+
+    color: np.ndarray  # (S, S, 3) float32 linear, premultiplied by alpha
+    alpha: np.ndarray  # (S, S) float32 in [0, 1]
+    depth: np.ndarray  # (S, S) float32 world units along the view axis, nearest of the pixel; inf where nothing is
+    normals: np.ndarray  # (S, S, 3) float32 in the world; 0 where nothing is
+    labels: np.ndarray  # (S, S) uint8, ``Label``; 255 where nothing is
+
+
+class RealisticRenderer:
+    """Draws heads with one Blender after another's start was waited for; to be used in a ``with``.
+
+    Args:
+        program: Blender, or a Python that has bpy; None looks for one as ``blender.find_blender`` does.
+        samples: rays a pixel, before denoising.
+        device: "cpu", or "auto" for a graphics device where Cycles finds one.
+        threads: of the CPU; 0 takes all.
+        limit: seconds that a view may take.
+
+    Raises:
+        OptionError: ``program`` is no program.
+        ResourceError: there is no Blender, or it does not start.
+    """
+
+    def __init__(
+        self,
+        program: str | Path | None = None,
+        *,
+        samples: int = 8,
+        device: str = "auto",
+        threads: int = 0,
+        limit: float = 600.0,
+    ):
+        self._settings = {"samples": samples, "device": device, "threads": threads}
+        self._blender = Blender(program, limit=limit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the Blender."""
+        self._blender.close()
+
+    def draw(self, head: SyntheticHead, sights: list[Sight], size: int) -> list[Passes]:
+        """What each sight shows of the head, ``size`` pixels wide.
+
+        Raises:
+            ResourceError: Blender died, hung or failed, or the disk for temporary files is full.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="headstitch-cycles-"))
+        try:
+            _write_scene(folder, head, sights, {**self._settings, "size": size, "seed": head.number})
+            self._blender.draw(folder)
+            return [_read_passes(folder, number) for number in range(len(sights))]
+        except (OSError, ValueError, ResourceError) as error:
+            if _is_full(error, folder):
+                raise ResourceError(
+                    f"The disk of {folder.parent} is full, and Blender's pictures go through it; free some space, or "
+                    "name a folder on another disk in TMPDIR."
+                ) from error
+            if isinstance(error, ValueError):
+                raise ResourceError(f"Blender's picture cannot be read: {error}.") from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return shutil.disk_usage(folder).free < _ROOM or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _write_scene(folder: Path, head: SyntheticHead, sights: list[Sight], settings: dict[str, Any]) -> None:
+    """``scene.json`` and ``arrays.npz``, as ``addon/cycles_heads/work.py`` reads them."""
+    arrays: dict[str, np.ndarray] = {}
+    meshes, strands = [], []
+    for number, solid in enumerate(head.body.solids):
+        parts, values = _part(head, solid, head.body.clothes if number == 0 else None)
+        meshes.append(parts)
+        arrays.update({f"mesh{number}_{name}": value for name, value in values.items()})
+    for number, kind in enumerate(head.strands):
+        strands.append({"kind": "hair", "label": int(kind.label), "settings": {"roughness": _ROUGHNESS}})
+        values = {"points": kind.points, "radius": kind.radius, "tint": _linear(kind.colors)}
+        arrays.update({f"strands{number}_{name}": value for name, value in values.items()})
+    scene = {**settings, "meshes": meshes, "strands": strands, "views": [_view(sight) for sight in sights]}
+    (folder / "scene.json").write_text(json.dumps(scene), "utf-8")
+    np.savez(folder / "arrays.npz", **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def _part(
+    head: SyntheticHead, solid: Solid, clothes: np.ndarray | None
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """A solid's materials, and its arrays. The body is made finer, so that its paint is about a millimetre fine."""
+    vertices, faces, rest = solid.mesh.vertices, solid.mesh.faces, solid.rest
+    parts: list[dict[str, Any]] = [{"kind": _KINDS[solid.label], "label": int(solid.label)}]
+    arrays = {}
+    if clothes is not None:
+        joined, faces = _halved(np.column_stack([vertices, rest, clothes]), faces)
+        vertices, rest, clothes = joined[:, :3], joined[:, 3:6], joined[:, 6]
+        parts.append({"kind": "cloth", "label": int(Label.CLOTHES)})
+        arrays["slot"] = (clothes[faces].mean(axis=1) > 0.5).astype(np.uint8)
+    if solid.label == Label.SKIN:
+        parts[0]["settings"] = {"years": head.who.years, "gloss": _gloss(head)}
+        arrays["lips"] = mask_at("lips", rest).astype(np.float32)
+    tint = _linear(paint(head.colors, solid.label, rest, clothes))
+    return parts, {**arrays, "vertices": vertices, "faces": faces, "rest": rest, "tint": tint}
+
+
+def _gloss(head: SyntheticHead) -> float:
+    """How oily the skin is, 0 .. 1; the same for all pictures of the head."""
+    return float(np.random.default_rng([head.seed, head.number, 97]).beta(2, 2))
+
+
+def _view(sight: Sight) -> dict[str, Any]:
+    ground, horizon, zenith = np.asarray(sight.sky, float).tolist()
+    return {
+        "cam2world": sight.lens.cam2world.tolist(),
+        "intrinsics": sight.lens.intrinsics.tolist(),
+        "lights": [_light(lamp) for lamp in sight.lamps if np.max(lamp.color) > 0],
+        "world": {"ground": ground, "horizon": horizon, "zenith": zenith},
+    }
+
+
+def _light(lamp: Lamp) -> dict[str, Any]:
+    """An area light of P watts at the distance d makes P / (pi d)^2 of a white surface that faces it."""
+    brightest = float(np.max(lamp.color))
+    side = 2 * _FAR * float(np.tan(np.clip(lamp.width, 0.02, 2.0) / 2))
+    return {
+        "place": (_FAR * np.asarray(lamp.towards, float)).tolist(),
+        "aim": [0.0, 0.0, 0.0],
+        "size": [side, side],
+        "watts": brightest * (np.pi * _FAR) ** 2,
+        "color": (np.asarray(lamp.color, float) / brightest).tolist(),
+    }
+
+
+def _read_passes(folder: Path, number: int) -> Passes:
+    color = _layer(read_layers(folder / f"picture-{number}.exr"), "Combined", channels="RGBA")
+    data = read_layers(folder / f"data-{number}.exr")
+    size, alpha = len(color), np.clip(color[..., 3], 0, 1)
+    kind = np.round(_layer(data, "IndexMA", "Material Index", channels="X")[..., 0]).astype(int)
+    depth = np.where(kind > 0, _layer(data, "Depth", channels="Z")[..., 0], np.inf)
+
+    def each(values: np.ndarray) -> np.ndarray:
+        blocks = values.reshape(size, _DETAIL, size, _DETAIL, -1)
+        return blocks.transpose(0, 2, 1, 3, 4).reshape(size, size, _DETAIL**2, -1)
+
+    pick = each(depth).argmin(axis=2)[:, :, None]
+    depth, labels, normals = (
+        np.take_along_axis(each(values), pick, axis=2)[:, :, 0]
+        for values in (depth, kind - 1, _layer(data, "Normal", channels="XYZ"))
+    )
+    hit = np.isfinite(depth)
+    return Passes(
+        color=color[..., :3] * (alpha[..., None] > 0),  # the denoiser leaves traces beside the head
+        alpha=alpha,
+        depth=depth[..., 0].astype(np.float32),
+        normals=np.where(hit, normals, 0).astype(np.float32),
+        labels=np.where(hit, labels, 255)[..., 0].astype(np.uint8),
+    )
+
+
+def _layer(layers: dict[str, np.ndarray], *names: str, channels: str) -> np.ndarray:
+    """(H, W, C) of the pass that goes by one of ``names`` (Blender 5 renamed some); its view layer's comes before."""
+    found = {key.rpartition(".")[2]: value for key, value in layers.items() if key.split(".")[-2] in names}
+    if not set(channels) <= set(found):
+        raise ValueError(f"there is no pass {names[0]} among {', '.join(layers)}")
+    return np.stack([found[channel] for channel in channels], axis=-1)
+
+
+def _halved(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each triangle in four, split at the middles of its edges; points (V, C) carry whatever is interpolated."""
+    edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2)
+    unique, inverse = np.unique(edges, axis=0, return_inverse=True)
+    middle = inverse.reshape(-1, 3) + len(points)
+    a, b, c = faces.T
+    ab, bc, ca = middle.T
+    split = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], axis=1).reshape(-1, 3)
+    return np.concatenate([points, points[unique].mean(axis=1)]).astype(np.float32), split.astype(np.int32)
+
+
+def _linear(color: np.ndarray) -> np.ndarray:
+    return (np.clip(color, 0, 1) ** 2.2).astype(np.float32)
