@@ -21,6 +21,7 @@ Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Picture = Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="PNG")]
 Flat = Annotated[DataOptions, tyro.conf.arg(name="")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+_LISTED = 10  # heads that differ; more tell nothing more
 Workers = Annotated[int | None, tyro.conf.arg(metavar="N")]
 
 
@@ -147,7 +148,7 @@ class DataTestSet:
             if self.freeze:
                 print(freeze_test_set(self.folder))
             match = check_test_set(self.folder, progress=bar)
-        for sentence in match.differing:
+        for sentence in match.differing[:_LISTED]:
             print(sentence)
         print(match.sentence)
         nothing_to_compare = match.frozen_set is None and not self.check

@@ -9,8 +9,9 @@ import pytest
 from headstitch.backend import cli, disk
 from headstitch.backend.camera import Camera
 from headstitch.backend.errors import FaceError, ModelError, ResultsError
-from headstitch.backend.evaluation import photos, predict, synthetic
+from headstitch.backend.evaluation import frozen, photos, predict, synthetic
 from headstitch.backend.evaluation.report import ROWS, Sheets, align, mean, prepare
+from headstitch.backend.evaluation.truth import Truth
 from headstitch.backend.options import Options
 from headstitch.backend.portrait.portrait import Crop, Portrait
 from headstitch.backend.results.head import Head
@@ -166,3 +167,17 @@ def test_means_leave_out_what_was_not_measured():
     assert mean([1.0, None, 3.0, float("nan")]) == 2.0
     assert mean([None]) is None
     assert align([["a", "10"], ["long", "2"]]) == "a     10\nlong   2"
+
+
+def test_the_report_says_whether_it_was_the_frozen_test_set(journey, heads, known, tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen, "FILE", tmp_path / "test_set.json")
+    names = {path.stem: Truth.load(path) for path in heads.glob("*.npz")}
+    marks = {
+        name: {"name": name, "number": 0, "sha256": frozen.digest_of(truth), "signs": frozen.signs_of(truth)}
+        for name, truth in names.items()
+    }
+    record = {"headstitch_test_set": 1, "seed": 1, "sampler": "", "sha256": frozen.set_hash(marks)}
+    frozen.FILE.write_text(json.dumps({**record, "heads": list(marks.values())}))
+    report = synthetic.evaluate_synthetic(heads, tmp_path / "out", options=OPTIONS, find_landmarks=finder(known))
+    assert f"This is the frozen test set ({record['sha256'][:12]}), {len(names)} heads, to the bit." in report.table
+    assert json.loads((tmp_path / "out" / "synthetic.json").read_text())["test_set"]["frozen"] is True
