@@ -21,7 +21,7 @@ from .chance import Part, dice, quota
 from .colors import draw_colors
 from .dataset.make import check_space
 from .dataset.options import TEST_SEEDS
-from .dataset.sampler import sampler_version
+from .dataset.version import sampler_version
 from .hair.strands import hair_waves
 from .hair.styles import STYLES, draw_style, men_among
 from .identity import draw_person

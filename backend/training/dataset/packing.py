@@ -7,8 +7,8 @@ places             int16, 1 / 65534 units       0.0000077 units (0.0003 mm) on e
 signed distances   int16, 1 / 32767 units       0.0000153 units (0.0006 mm), within 1 unit
 normals            uint8 x 2, octahedral        0.96 degrees (mean 0.33)
 colours            uint8                        1 / 510
-depth              uint16, 1 / 8192 units       0.000061 units (0.026 mm), up to 7.99 units
-pictures           JPEG, quality 95, 4:4:4      1 to 2 of 255 in the mean
+depth              uint16, 1 / 1024 units       0.00049 units (0.2 mm; a pixel of 256 is 1 mm wide), up to 63.9
+pictures           JPEG, quality 90, 4:4:4      1 to 2.5 of 255 in the mean
 matte, labels      PNG                          none
 =================  ===========================  =========================================================
 """
@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-PLACE, DISTANCE, DEPTH = 65534.0, 32767.0, 8192.0  # steps in a world unit
+PLACE, DISTANCE, DEPTH = 65534.0, 32767.0, 1024.0  # steps in a world unit
 NOWHERE = 255  # both numbers of a normal that is none
-_QUALITY = 95
+_QUALITY = 90
 
 
 def pack_places(points: np.ndarray) -> np.ndarray:

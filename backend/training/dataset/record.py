@@ -33,12 +33,17 @@ from .packing import (
 
 _LONGEST_JSON = 1 << 20  # bytes
 LANDMARKS = 478
+HAIR = 1  # of body.Label
 KINDS = ("photo", "around")  # of views
 
 
 @dataclass(frozen=True, eq=False)
 class StoredView:
-    """A view as ``views.View`` has it, out of a file. Pixels beyond the head have depth inf, normal 0 and label 255."""
+    """A view as ``views.View`` has it, out of a file. Pixels beyond the head have depth inf, normal 0 and label 255.
+
+    Hair has no normals here: those of single strands are noise at this size, and half of what a view would take. The
+    hull's are with the points.
+    """
 
     image: np.ndarray  # (S, S, 3) uint8 sRGB
     matte: np.ndarray  # (S, S) uint8
@@ -212,7 +217,7 @@ def pack_record(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], view
     for name, array in packed.items():
         files[f"{name}.bin"] = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     for place, view in enumerate(views):
-        normals = pack_normals(view.normals)
+        normals = pack_normals(np.where(view.labels[..., None] == HAIR, 0, view.normals))
         files[f"view{place}.jpg"] = encode_jpeg(view.image)
         files[f"view{place}.matte.png"] = encode_plane(view.matte)
         files[f"view{place}.labels.png"] = encode_plane(view.labels)

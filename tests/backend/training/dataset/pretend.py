@@ -24,7 +24,8 @@ def view(random, kind, size):
     normals = np.zeros((size, size, 3), np.float32)
     normals[8:20, 8:20] = [0.6, 0.0, 0.8]
     labels = np.full((size, size), 255, np.uint8)
-    labels[8:20, 8:20] = 1
+    labels[8:20, 8:20] = 0
+    labels[8:12, 8:20] = 1
     return types.SimpleNamespace(
         image=np.full((size, size, 3), int(random.integers(256)), np.uint8),
         matte=np.where(labels < 255, np.uint8(200), np.uint8(0)),

@@ -37,11 +37,11 @@ def test_places_distances_and_depth_keep_their_bounds():
     assert np.abs(packing.unpack_places(packing.pack_places(places)) - places).max() < 7.7e-6
     distances = random.uniform(-1, 1, 1000)
     assert np.abs(packing.unpack_distances(packing.pack_distances(distances)) - distances).max() < 1.54e-5
-    depth = random.uniform(0.1, 7.9, (32, 32)).astype(np.float32)
+    depth = random.uniform(0.6, 60.0, (32, 32)).astype(np.float32)
     depth[3] = np.inf
     back = packing.unpack_depth(packing.pack_depth(depth))
     assert np.isinf(back[3]).all()
-    assert np.abs(np.delete(back, 3, 0) - np.delete(depth, 3, 0)).max() < 6.2e-5
+    assert np.abs(np.delete(back, 3, 0) - np.delete(depth, 3, 0)).max() < 4.9e-4
 
 
 @pytest.mark.parametrize("value", [0.51, -0.6, np.nan, np.inf])
@@ -50,7 +50,7 @@ def test_what_has_no_room_is_refused(value):
         packing.pack_places(np.array([[0, value, 0]]))
 
 
-@pytest.mark.parametrize("value", [8.1, -0.1, np.nan, -np.inf])
+@pytest.mark.parametrize("value", [64.1, -0.1, np.nan, -np.inf])
 def test_what_is_no_depth_is_refused(value):
     with pytest.raises(ValueError, match="depth"):
         packing.pack_depth(np.array([[2.0, value]]))
@@ -64,7 +64,7 @@ def test_planes_come_back_to_the_bit_and_photos_nearly():
     row, column = np.mgrid[:64, :64]
     image = np.stack([row * 3, column * 3, 255 - row - column], axis=-1).astype(np.uint8)
     back = packing.decode_picture(packing.encode_jpeg(image), image.shape, np.uint8)
-    assert np.abs(back.astype(int) - image).mean() < 1.5
+    assert np.abs(back.astype(int) - image).mean() < 2
     assert back[0, -1].tolist() == pytest.approx([0, 189, 192], abs=8)  # red first
 
 

@@ -7,7 +7,7 @@ from headstitch.backend.training.dataset import make
 
 
 def _load():
-    spec = importlib.util.spec_from_file_location("pretend_dataset", Path(__file__).with_name("pretend.py"))
+    spec = importlib.util.spec_from_file_location("pretend_dataset", Path(__file__).with_name("dataset") / "pretend.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["pretend_dataset"] = module
     spec.loader.exec_module(module)
