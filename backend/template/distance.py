@@ -58,7 +58,7 @@ def measure_grid(solids: Solids) -> DistanceGrid:
     # A whole number of coarse cells along each axis.
     cells = np.ceil((high - low) / (SPACING * _COARSE)).astype(int)
     coarse_nodes = _nodes(low, cells + 1, SPACING * _COARSE)
-    coarse = _measure(solids, coarse_nodes.reshape(-1, 3))[0].reshape(cells + 1)
+    coarse = measure(solids, coarse_nodes.reshape(-1, 3))[0].reshape(cells + 1)
 
     shape = tuple(int(n) for n in cells * _COARSE + 1)
     volume = torch.from_numpy(coarse)[None, None]
@@ -70,7 +70,7 @@ def measure_grid(solids: Solids) -> DistanceGrid:
     index = np.stack(np.nonzero(near), axis=1)
     skin = np.zeros((*shape, 5), np.float32)
     skin[..., 4] = 1.0  # the cut through the neck, which is no skin, is not dark
-    exact, exact_skin = _measure(solids, (low + index * SPACING).astype(np.float32))
+    exact, exact_skin = measure(solids, (low + index * SPACING).astype(np.float32))
     distance[tuple(index.T)] = exact
     skin[tuple(index.T)] = exact_skin
     return DistanceGrid(low, torch.from_numpy(distance), torch.from_numpy(skin))
@@ -91,8 +91,10 @@ def _way_to_coarse(shape: tuple[int, ...]) -> np.ndarray:
     return np.sqrt(squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :])
 
 
-def _measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact signed distance (N,) to the union and the attributes (N, 5) of the nearest skin."""
+def measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact signed distance (N,) to the union at world points (N, 3), and the attributes (N, 5) of the nearest skin:
+    rest coordinates, scalp, openness; all float32.
+    """
     corners = solids.body.triangle.indices.numpy()
     scene = make_scene(solids.body.vertex.positions.numpy(), corners)
     query = as_tensor(points)

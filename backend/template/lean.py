@@ -1,0 +1,59 @@
+"""The fitted template as the starter model leans on it: distances and rest coordinates at any point, and the photo with
+its outline. Above ``fit``, ``hair`` and ``solid``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ..camera import FOCAL, RADIUS
+from ..portrait.portrait import Portrait
+from .distance import measure
+from .fit import TemplateFit, fit_template
+from .hair import measure_thickness, with_hair
+from .morphable import load_morphable
+from .solid import Solids, make_solids
+
+_WIDTH = RADIUS / FOCAL  # world units across a picture at the distance of the head's centre
+_INSIDE = 0.5  # of the matte
+
+
+@dataclass(frozen=True, eq=False)
+class Leaning:
+    """A template fitted to a portrait, without hair and with as much as the photo's outline wants."""
+
+    fit: TemplateFit
+    thickness: np.ndarray  # (2,) of the hair on top and at the sides, world units
+    bald: Solids
+    hairy: Solids
+
+    def measure(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Exact signed distances (N,) bald and with hair, rest coordinates (N, 3), at world points (N, 3); float32."""
+        points = np.asarray(points, np.float32)
+        bald, skin = measure(self.bald, points)
+        hairy = measure(self.hairy, points)[0] if self.thickness.any() else bald
+        return bald, hairy, skin[:, :3]
+
+
+def lean(portrait: Portrait) -> Leaning:
+    """Fit the template to a portrait; the mean head without hair where its landmarks are NaN."""
+    model = load_morphable()
+    fit = fit_template(model, portrait.landmarks, portrait.camera)
+    vertices = fit.vertices(model)
+    thickness = measure_thickness(vertices, portrait)
+    bald = make_solids(vertices)
+    return Leaning(fit, thickness, bald, replace(bald, body=with_hair(bald.body, thickness)))
+
+
+def outline_distance(matte: np.ndarray) -> np.ndarray:
+    """(S, S) float32 distance to the outline of a matte (S, S) in [0, 1], negative inside, world units at the head."""
+    inside = (matte > _INSIDE).astype(np.uint8)
+    size = len(matte)
+    if not inside.any() or inside.all():  # no outline: it is farther than the picture is wide
+        return np.full(matte.shape, -_WIDTH if inside.any() else _WIDTH, np.float32)
+    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (inside, 1 - inside))
+    # The outline runs between the last pixel inside and the first one outside.
+    return (np.where(inside > 0, 0.5 - within, beyond - 0.5) * (_WIDTH / size)).astype(np.float32)
