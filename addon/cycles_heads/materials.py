@@ -29,7 +29,7 @@ def skin(years: float, gloss: float) -> Any:
     height = g.math("ADD", g.product(pores, 0.28), g.product(grain, 0.30))
     height = g.math("ADD", height, g.math("ADD", g.product(middle, 0.55), g.product(fine, 0.35)))
     old = min(max((years - 25.0) / 50.0, 0.0), 1.0)
-    height = g.math("ADD", height, g.math("ADD", g.product(creases, 0.15 + 0.9 * old), g.product(furrows, 1.1)))
+    height = g.math("ADD", height, g.math("ADD", g.product(creases, 0.15 + 0.6 * old), g.product(furrows, 1.1)))
     rough = g.math("ADD", 0.40 - 0.16 * gloss, g.product(g.noise(place, 26.0, 4), 0.26))
     rough = g.math("SUBTRACT", rough, g.product(lips, 0.14))
     return g.finish(

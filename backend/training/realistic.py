@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 
 from ..camera import Camera
@@ -27,7 +28,9 @@ from .head import SyntheticHead
 
 _DETAIL = 2  # of ``addon/cycles_heads/work.py``
 _KINDS = {Label.SKIN: "skin", Label.EYE: "eye", Label.MOUTH: "mouth"}
+_STRANDS = (Label.HAIR, Label.BROW)
 _ROUGHNESS = 0.3  # of hair
+_GRAIN = 0.38  # of the noise in hair that is left in
 _FAR = 4.0  # world units from the head's centre to a lamp
 _ROOM = 64 << 20  # bytes on the disk below which a failure to write is the disk's
 
@@ -205,7 +208,8 @@ def _light(lamp: Lamp) -> dict[str, Any]:
 
 
 def _read_passes(folder: Path, number: int) -> Passes:
-    color = _layer(read_layers(folder / f"picture-{number}.exr"), "Combined", channels="RGBA")
+    layers = read_layers(folder / f"picture-{number}.exr")
+    color, noisy = (_layer(layers, name, channels="RGBA") for name in ("Combined", "Noisy Image"))
     data = read_layers(folder / f"data-{number}.exr")
     size, alpha = len(color), np.clip(color[..., 3], 0, 1)
     kind = np.round(_layer(data, "IndexMA", "Material Index", channels="X")[..., 0]).astype(int)
@@ -221,13 +225,30 @@ def _read_passes(folder: Path, number: int) -> Passes:
         for values in (depth, kind - 1, _layer(data, "Normal", channels="XYZ"))
     )
     hit = np.isfinite(depth)
+    color = color[..., :3] * (alpha[..., None] > 0)  # the denoiser leaves traces beside the head
+    shown = _settled(color, noisy[..., :3], alpha, np.isin(labels[..., 0], _STRANDS) & hit[..., 0])
     return Passes(
-        color=color[..., :3] * (alpha[..., None] > 0),  # the denoiser leaves traces beside the head
-        alpha=alpha,
+        color=shown[..., :3],
+        alpha=shown[..., 3],
         depth=depth[..., 0].astype(np.float32),
         normals=np.where(hit, normals, 0).astype(np.float32),
         labels=np.where(hit, labels, 255)[..., 0].astype(np.uint8),
     )
+
+
+def _settled(color: np.ndarray, noisy: np.ndarray, alpha: np.ndarray, strands: np.ndarray) -> np.ndarray:
+    """(S, S, 4) colour and alpha with hair as it wants to look after few samples.
+
+    The denoiser takes single hairs for noise: a part of that noise comes back. It leaves alpha as it is, grains of dust
+    where loose hairs are: there both are blurred by less than a pixel.
+    """
+    inner = cv2.blur(strands.astype(np.float32), (3, 3))[..., None]
+    clean = color.mean(axis=2, keepdims=True) + 1e-4
+    grain = np.clip(noisy.mean(axis=2, keepdims=True) / clean, 0, 2) - 1
+    picture = np.concatenate([color * (1 + _GRAIN * inner * grain), alpha[..., None]], axis=2).astype(np.float32)
+    soft = cv2.GaussianBlur(alpha, (0, 0), 1.2)
+    rim = np.clip(6 * soft * (1 - soft), 0, 1) * cv2.dilate(strands.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return picture + rim[..., None] * (cv2.GaussianBlur(picture, (0, 0), 0.65) - picture)
 
 
 def _layer(layers: dict[str, np.ndarray], *names: str, channels: str) -> np.ndarray:
