@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from ..errors import ResourceError
-from ..system import check_memory
+from ..system import available_memory, check_memory
 
 NEEDED = 2000 << 20  # bytes that a worker takes
 _AHEAD = 4  # jobs a worker that may be finished before the first in the order is
@@ -26,8 +26,10 @@ Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """As many as this process may use cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """As many as this process may use cores, or fewer where the memory bears no more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = available_memory()
+    return cores if memory is None else max(1, min(cores, memory[0] // NEEDED))
 
 
 def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Generator[Result, None, None]:

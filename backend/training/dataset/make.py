@@ -68,6 +68,11 @@ def make_dataset(
             f"--seed {options.seed} belongs to the frozen test set, which no training may see; give another seed "
             f"than {TEST_SEEDS.start} to {TEST_SEEDS.stop - 1}."
         )
+    if options.realistic:
+        raise OptionError(
+            f"--realistic is {options.realistic:g}, but this version cannot draw the views of data sets by Cycles; leave "
+            "it out."
+        )
     tell = tell or (lambda line: None)
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 from headstitch.backend.errors import ResourceError
-from headstitch.backend.training.workers import in_order
+from headstitch.backend.training import workers
+from headstitch.backend.training.workers import default_workers, in_order
 
 
 def test_results_come_in_the_order_of_the_jobs():
@@ -36,9 +37,19 @@ def test_workers_have_one_thread_each_and_the_callers_environment_stays(monkeypa
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
+def test_no_more_workers_than_the_memory_bears(monkeypatch):
+    for free, count in ((1 << 20, 1), (5 << 30, 2), (1 << 45, os.cpu_count())):
+        monkeypatch.setattr(workers, "available_memory", lambda free=free: (free, "this machine"))
+        assert 1 <= default_workers() <= count
+    monkeypatch.setattr("headstitch.backend.system._kernel_memory", lambda: (1 << 20, "this machine"))
+    with pytest.raises(ResourceError, match="give a smaller --workers"):
+        list(in_order(math.sqrt, [4], 2))
+
+
 SLEEPERS = """
 import contextlib, time, multiprocessing, sys
-from headstitch.backend.training.workers import in_order
+from headstitch.backend.training import workers
+from headstitch.backend.training.workers import default_workers, in_order
 if __name__ == "__main__":
     with contextlib.closing(in_order(time.sleep, [0, 300, 300], 2)) as results:
         next(results)
