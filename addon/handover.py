@@ -66,10 +66,12 @@ def hand_over(task: Task) -> str:
         except RuntimeError as error:
             raise HandOverError(plain(error)) from error
         head = bpy.context.view_layer.objects.active
-    name = replace or (head.name if head is not None else "")  # a rebuilt head need not be active
-    if "FINISHED" not in done or not name:
+    if replace:
+        head = object_of(task.placement.replace_uid)  # it need not be active
+    if "FINISHED" not in done or head is None:
         raise HandOverError(strings.NO_REASON)
-    return name
+    task.object_uid = head.session_uid
+    return head.name
 
 
 def plain(error: RuntimeError) -> str:

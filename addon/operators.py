@@ -310,6 +310,36 @@ class ImportAgain(_OfTask):
         return {"FINISHED"}
 
 
+class Rebake(_OfTask):
+    """Mesh and texture of a finished head anew with the panel's details, from what its folder holds."""
+
+    bl_idname = "headstitch.rebake"
+    bl_label = strings.REBAKE
+    bl_description = strings.REBAKE_DESCRIPTION
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With an environment, and a head to make again."""
+        now, _ = heartbeat.existing()
+        made = now is not None and any(task.state == "imported" for task in now.finished)
+        missing = heartbeat.not_ready() or ("" if made else strings.NOTHING_TO_REBAKE)
+        if missing:
+            cls.poll_message_set(missing)
+        return not missing
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Queue it; the head in the scene is rebuilt, and what it was is kept as a version."""
+        made = self.task()
+        try:
+            if made is None or made.state != "imported":
+                raise TaskError(strings.NOTHING_TO_REBAKE)  # noqa: TRY301  one way to refuse
+            task = queueing.add_rebake(context, made)
+        except TaskError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return finish(self, [task], [])
+
+
 class CopyText(bpy.types.Operator):
     """To the clipboard."""
 
@@ -374,6 +404,7 @@ CLASSES: tuple[Any, ...] = (
     RefreshModels,
     Dismiss,
     ImportAgain,
+    Rebake,
     CopyText,
     OpenFile,
     ShowPreferences,

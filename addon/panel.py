@@ -272,6 +272,8 @@ def _draw_task(layout: Any, task: Task, index: int, width: float) -> None:
     row = box.row()
     row.label(text=strings.TOOK.format(seconds=round(task.seconds)) if task.seconds else "")
     row.operator("headstitch.open_file", text=strings.OPEN_FOLDER, icon="FILE_FOLDER").path = str(task.out)
+    if task.state == "imported":
+        box.operator("headstitch.rebake", icon="FILE_REFRESH").index = index
 
 
 def _draw_error(layout: Any, sentence: str, log: str, width: float, *, index: int | None, title: str = "") -> None:

@@ -104,6 +104,13 @@ def options() -> dict[str, Any]:
     return chosen
 
 
+def remaking() -> dict[str, Any]:
+    """Of ``options``, those that a head may be meshed and baked again with; the rest has made its shape and colour."""
+    chosen = options()
+    names = ("resolution", "faces", "texture_size", "smoothing", "neck", "uv", "quality", "seed", "device")
+    return {name: chosen[name] for name in names}
+
+
 def reset() -> None:
     """Forget what was chosen."""
     values.clear()

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from . import heartbeat, pictures, properties, strings
-from .head_versions import is_head
+from .head_versions import is_head, object_of
 from .session import Placement, Task, TaskError
 
 SPACING = 0.4  # metres between the heads of a grid
@@ -80,6 +81,26 @@ def add(
     if not bpy.app.background:
         heartbeat.wake()
     return tasks, refused
+
+
+def add_rebake(context: bpy.types.Context, made: Task) -> Task:
+    """Queue a finished head to be made again with the panel's details; one that left the scene comes as a new head.
+
+    Raises:
+        TaskError: the environment is not ready, or what it is made of is not there any more.
+    """
+    reason = heartbeat.not_ready()
+    if reason:
+        raise TaskError(reason)
+    obj = object_of(made.object_uid)
+    if obj is not None and is_head(obj):
+        placement = replace(made.placement, scene=context.scene.name, replace=obj.name, replace_uid=obj.session_uid)
+    else:
+        placement = replace(made.placement, scene=context.scene.name, replace="", replace_uid=0)
+    task = heartbeat.session().rebake(made, heartbeat.heads_folder(), properties.remaking(), placement)
+    if not bpy.app.background:
+        heartbeat.wake()
+    return task
 
 
 def grid(context: bpy.types.Context, count: int) -> list[tuple[float, float, float]]:

@@ -80,6 +80,8 @@ class Task:
     preview: str = ""  # path of the latest picture
     warnings: tuple[str, ...] = ()
     object_name: str = ""  # of the head in the open file
+    object_uid: int = 0  # and Blender's number of it
+    remade: Path | None = None  # the folder of the head that is meshed and baked again
     seconds: float = 0.0  # that it took
 
     @property
@@ -161,13 +163,24 @@ class Session:
         """
         if writing is None and not photo.is_file():
             raise TaskError(strings.PHOTO_NOT_THERE.format(photo=photo))
-        try:
-            out = claim(heads, photo.stem)
-        except OSError as error:
-            raise TaskError(strings.NO_HEADS_FOLDER.format(folder=heads, reason=error.strerror or error)) from error
+        return self._queue(Task(photo, _claimed(heads, photo.stem), placement, self.token, options, writing))
+
+    def rebake(self, made: Task, heads: Path, options: Mapping[str, Any], placement: Placement) -> Task:
+        """Queue the head of a task to be meshed and baked again from what is in its folder, without a new fit.
+
+        Raises:
+            TaskError: its photo or its folder is not there any more, or no new folder can be made.
+        """
+        if not made.photo.is_file():
+            raise TaskError(strings.REBAKE_PHOTO_GONE.format(photo=made.photo))
+        if not made.out.is_dir():
+            raise TaskError(strings.REBAKE_FOLDER_GONE.format(folder=made.out))
+        out = _claimed(heads, made.photo.stem)
+        return self._queue(Task(made.photo, out, placement, self.token, options, remade=made.out))
+
+    def _queue(self, task: Task) -> Task:
         if not self.models_known:
             self.refresh_models()
-        task = Task(photo, out, placement, self.token, options, writing)
         self.tasks.append(task)
         self._begin(task)
         return task
@@ -217,7 +230,7 @@ class Session:
         self.token += 1
         for task in self.tasks:
             if task.state == "imported":
-                task.object_name = ""
+                task.object_name, task.object_uid = "", 0
         self._changed()
 
     def fail(self, sentence: str, log: str = "") -> None:
@@ -256,6 +269,8 @@ class Session:
         if task.writing is not None and task.writing.error:
             task.state, task.sentence = "failed", task.writing.error
             release_soon(task.out)
+        elif task.remade is not None:
+            task.job = self.client.rebake(task.remade, task.out, task.options, photo=task.photo)
         else:
             task.job = self.client.reconstruct(task.photo, task.out, task.options)
         task.writing = None
@@ -348,6 +363,13 @@ def claim(heads: Path, name: str) -> Path:
             folder.mkdir()
             return folder
     raise AssertionError  # pragma: no cover - the count has no end
+
+
+def _claimed(heads: Path, name: str) -> Path:
+    try:
+        return claim(heads, name)
+    except OSError as error:
+        raise TaskError(strings.NO_HEADS_FOLDER.format(folder=heads, reason=error.strerror or error)) from error
 
 
 def release(folder: Path) -> None:

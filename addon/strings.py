@@ -237,6 +237,15 @@ OPEN_FOLDER = "Open Folder"
 OPEN_DESCRIPTION = "Open it in the program that the system has for it"
 IMPORT_AGAIN = "Import Head"
 IMPORT_AGAIN_DESCRIPTION = "Bring the head that stayed on the disk into the file that is open now"
+REBAKE = "Make Again"
+REBAKE_DESCRIPTION = (
+    "Make mesh and texture of this head again with the details that are chosen now, without fitting the photo anew; "
+    "what it was is kept as a version"
+)
+NOTHING_TO_REBAKE = "Generate a head first; it can be made again as long as it stands in the list"
+REBAKE_PHOTO_GONE = 'The photo "{photo}" is not there any more; put it back, or generate a head from another one'
+REBAKE_FOLDER_GONE = 'The folder "{folder}" is not there any more; generate the head anew from its photo'
+REBAKE_OTHER_PHOTO = "put that one back, or generate the head anew"
 SHOW_PREFERENCES = "Preferences"
 SET_UP = "Set Up in the Preferences"
 SHOW_PREFERENCES_DESCRIPTION = "Open the preferences of Headstitch"

@@ -23,6 +23,7 @@ OPTIONS = {
 }
 _USAGE = {  # how the command line writes what the panel has fields for
     "--angles YAW PITCH ROLL in degrees and --crop COLUMN ROW SIDE ANGLE by hand": strings.ANGLES_AND_CROP_BY_HAND,
+    "give that one, or leave --photo out": strings.REBAKE_OTHER_PHOTO,
     " with -o": strings.IN_THE_PREFERENCES,
 }
 
