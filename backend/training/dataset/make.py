@@ -70,8 +70,8 @@ def make_dataset(
         )
     if options.realistic:
         raise OptionError(
-            f"--realistic is {options.realistic:g}, but this version cannot draw the views of data sets by Cycles; leave "
-            "it out."
+            f"--realistic is {options.realistic:g}, but this version cannot draw the views of data sets by Cycles; "
+            "leave it out."
         )
     tell = tell or (lambda line: None)
     with told(folder):
