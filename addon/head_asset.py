@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import bpy
@@ -14,6 +15,7 @@ from . import strings
 from .head_folder import HeadFolder
 
 TILE = 256  # pixels of one view in preview.png; the head as the photo sees it is the first that is no photo
+PICTURE = "headstitch_picture"  # custom property of a mesh: its tile, (256, 256, 4) uint8, deflated
 TAGS = ("headstitch", "head", "portrait", "generated")
 
 
@@ -29,11 +31,24 @@ def mark_asset(obj: bpy.types.Object, head: HeadFolder) -> None:
 def fill_asset(obj: bpy.types.Object, head: HeadFolder) -> None:
     """Write the texts and the preview of an asset from ``head``; its tags and catalogue stay."""
     describe_asset(obj, head.provenance)
+    show_picture(obj)
+
+
+def keep_picture(mesh: bpy.types.Mesh, head: HeadFolder) -> None:
+    """Have ``mesh`` remember its picture, so that a version of a head that comes back has its own."""
     pixels = _portrait_tile(head)
     if pixels is not None:
-        preview = obj.preview_ensure()
-        preview.image_size = (TILE, TILE)
-        preview.image_pixels_float.foreach_set(pixels.ravel())
+        mesh[PICTURE] = zlib.compress(np.rint(pixels * 255).astype(np.uint8).tobytes())
+
+
+def show_picture(obj: bpy.types.Object) -> None:
+    """The picture of the mesh that ``obj`` shows becomes its preview; none where the mesh has none."""
+    preview = obj.preview_ensure()
+    kept = obj.data.get(PICTURE)
+    preview.image_size = (0, 0) if kept is None else (TILE, TILE)
+    if kept is not None:
+        pixels = np.frombuffer(zlib.decompress(kept), np.uint8).astype(np.float32) / 255
+        preview.image_pixels_float.foreach_set(pixels)
 
 
 def describe_asset(obj: bpy.types.Object, record: Any) -> None:

@@ -96,10 +96,8 @@ def find_backdrop(camera: bpy.types.Object) -> bpy.types.Object | None:
     return next((c for c in camera.children if c.get(MARK) == "backdrop"), None)
 
 
-def make_backdrop(
-    name: str, camera: bpy.types.Object, photo: bpy.types.Image
-) -> tuple[bpy.types.Object, list[bpy.types.ID]]:
-    """A plane that fills the photo's square behind the head, in renders only; with all that was made for it.
+def make_backdrop(name: str, camera: bpy.types.Object, photo: bpy.types.Image) -> bpy.types.Object:
+    """A plane that fills the photo's square behind the head, in renders only.
 
     It shines by itself and is seen by the camera alone, so that neither the world nor the lights change.
     """
@@ -114,8 +112,7 @@ def make_backdrop(
     mesh.from_pydata([(x, y, -far) for x, y in corners], [], [(0, 1, 2, 3)])
     uvs = mesh.uv_layers.new(name="UVMap")
     uvs.uv.foreach_set("vector", np.array(around, np.float32).ravel())
-    material = _shining(title, photo)
-    mesh.materials.append(material)
+    mesh.materials.append(_shining(title, photo))
     plane = bpy.data.objects.new(title, mesh)
     plane[MARK] = "backdrop"
     plane.parent = camera
@@ -123,7 +120,7 @@ def make_backdrop(
     plane.hide_select = True
     for ray in ("diffuse", "glossy", "transmission", "volume_scatter", "shadow"):
         setattr(plane, f"visible_{ray}", False)
-    return plane, [plane, mesh, material]
+    return plane
 
 
 def look_as_the_photo(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import bpy
 import numpy as np
 from mathutils import Vector
 
 from . import strings
-from .head_asset import mark_asset
+from .head_asset import keep_picture, mark_asset
 from .head_camera import look_as_the_photo, make_backdrop, make_camera, place_camera, show_photo
 from .head_folder import METRES_PER_UNIT, PROPERTY, SHOWN, HeadFolder, neck_base, provenance_properties, to_blender
 from .head_material import ALBEDO, load_picture, make_material
@@ -22,22 +22,21 @@ UV_MAP = "UVMap"
 
 
 class NewData:
-    """The datablocks of one import, so that a failure half way takes all of them away again."""
+    """Whatever comes into the file inside of it goes away again when it fails half way."""
 
-    def __init__(self) -> None:
-        self._blocks: list[bpy.types.ID] = []
+    KINDS = ("objects", "meshes", "materials", "images", "cameras", "collections", "actions", "node_groups")
 
     def __enter__(self) -> NewData:
+        self._before = {block.session_uid for block in self._blocks()}
         return self
-
-    def keep(self, block: Any) -> Any:
-        """Remember ``block`` and give it back."""
-        self._blocks.append(block)
-        return block
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is not None:
-            bpy.data.batch_remove(self._blocks)
+            bpy.data.batch_remove([block for block in self._blocks() if block.session_uid not in self._before])
+
+    def _blocks(self) -> Iterator[bpy.types.ID]:
+        for kind in self.KINDS:
+            yield from getattr(bpy.data, kind)
 
 
 def obstacle(scene: bpy.types.Scene) -> str | None:
@@ -75,17 +74,17 @@ def import_head(
     """
     scale = units(scene)
     origin = neck_base(head.vertices)
-    with NewData() as new:
-        image = new.keep(load_picture(head.albedo, strings.ALBEDO_NAME.format(name=head.name)))
-        material = new.keep(make_material(head.name, image))
-        mesh = new.keep(make_mesh(head, to_blender(head.vertices, origin, scale), image))
+    with NewData():
+        image = load_picture(head.albedo, strings.ALBEDO_NAME.format(name=head.name))
+        material = make_material(head.name, image)
+        mesh = make_mesh(head, to_blender(head.vertices, origin, scale), image)
         mesh.materials.append(material)
-        collection = new.keep(bpy.data.collections.new(head.name))
-        obj = new.keep(bpy.data.objects.new(head.name, mesh))
+        collection = bpy.data.collections.new(head.name)
+        obj = bpy.data.objects.new(head.name, mesh)
         obj.location = Vector((0, 0, 0)) if place is None else place
         collection.objects.link(obj)
         write_provenance(obj, head.provenance_text)
-        camera = add_camera(new, scene, head, obj, collection, backdrop) if with_camera else None
+        camera = add_camera(scene, head, obj, collection, backdrop) if with_camera else None
         if as_asset:
             mark_asset(obj, head)
         scene.collection.children.link(collection)
@@ -93,7 +92,6 @@ def import_head(
 
 
 def add_camera(
-    new: NewData,
     scene: bpy.types.Scene,
     head: HeadFolder,
     obj: bpy.types.Object,
@@ -101,18 +99,15 @@ def add_camera(
     backdrop: bool,
 ) -> bpy.types.Object:
     """The photo's camera for the head ``obj``, in ``collection``, with the photo behind it if the folder holds it."""
-    camera = new.keep(make_camera(obj.name))
-    new.keep(camera.data)
+    camera = make_camera(obj.name)
     camera.parent = obj
     place_camera(camera, scene, head, neck_base(head.vertices), units(scene))
     collection.objects.link(camera)
     if head.photo is not None:
-        photo = new.keep(load_picture(head.photo, strings.PHOTO_NAME.format(name=obj.name)))
+        photo = load_picture(head.photo, strings.PHOTO_NAME.format(name=obj.name))
         show_photo(camera, photo)
         if backdrop:
-            plane, made = make_backdrop(obj.name, camera, photo)
-            for block in made:
-                new.keep(block)
+            plane = make_backdrop(obj.name, camera, photo)
             collection.objects.link(plane)
     return camera
 
@@ -129,7 +124,7 @@ def make_mesh(head: HeadFolder, points: np.ndarray, albedo: bpy.types.Image, uv_
     Args:
         head: faces and UVs.
         points: (V, 3), where its vertices stand.
-        albedo: the picture that the UVs belong to; the mesh remembers it.
+        albedo: the picture that the UVs belong to; the mesh remembers it, and its picture as an asset.
         uv_map: name of the UV map.
     """
     corners = 3 * len(head.faces)
@@ -145,6 +140,7 @@ def make_mesh(head: HeadFolder, points: np.ndarray, albedo: bpy.types.Image, uv_
     mesh.update(calc_edges=True)
     mesh[PROPERTY] = head.provenance_text
     mesh[ALBEDO] = albedo
+    keep_picture(mesh, head)
     return mesh
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mathutils.kdtree import KDTree
 
 from . import strings
-from .head_asset import describe_asset, fill_asset
+from .head_asset import describe_asset, fill_asset, show_picture
 from .head_camera import (
     find_backdrop,
     find_camera,
@@ -92,17 +92,17 @@ def rebuild_head(
     """
     old = obj.data
     scale, origin = units(scene), neck_base(head.vertices)
-    with NewData() as new:
-        image = new.keep(load_picture(head.albedo, strings.ALBEDO_NAME.format(name=obj.name)))
+    with NewData():
+        image = load_picture(head.albedo, strings.ALBEDO_NAME.format(name=obj.name))
         uv_map = next((layer.name for layer in old.uv_layers if layer.active_render), UV_MAP)
-        mesh = new.keep(make_mesh(head, to_blender(head.vertices, origin, scale), image, uv_map))
+        mesh = make_mesh(head, to_blender(head.vertices, origin, scale), image, uv_map)
         camera = find_camera(obj)
         if camera is None and with_camera:
             collection = next((c for c in obj.users_collection if c.is_editable), scene.collection)
-            camera = add_camera(new, scene, head, obj, collection, backdrop)
+            camera = add_camera(scene, head, obj, collection, backdrop)
         elif camera is not None and with_camera:
-            _match_again(new, scene, head, obj, camera, backdrop)
-    warnings = _show(obj, mesh)
+            _match_again(scene, head, obj, camera, backdrop)
+        warnings = _show_or_not(obj, mesh)
     if len(mesh.materials) > 1:
         _use_slot(obj, mesh)
     if obj.asset_data is not None:
@@ -122,6 +122,7 @@ def restore_version(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
     warnings = _show(obj, mesh)
     if obj.asset_data is not None:
         describe_asset(obj, json.loads(mesh[PROPERTY]))
+        show_picture(obj)
     camera = find_camera(obj)
     if camera is not None and before != _photo_of(mesh):
         warnings.append(strings.CAMERA_STAYS.format(camera=camera.name))
@@ -156,6 +157,17 @@ def _show(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
     obj[VERSIONS] = [*others, old]
     write_provenance(obj, mesh[PROPERTY])
     return warnings
+
+
+def _show_or_not(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> list[str]:
+    """Likewise; when it fails half way, ``obj`` shows what it showed."""
+    old = obj.data
+    try:
+        return _show(obj, mesh)
+    except Exception:
+        obj.data = old
+        swap_image(obj, mesh[ALBEDO], old.get(ALBEDO))
+        raise
 
 
 def _take_slots(obj: bpy.types.Object, slots: list[tuple[str, Any]]) -> None:
@@ -208,7 +220,6 @@ def _put_weights(obj: bpy.types.Object, old: bpy.types.Mesh, weights: dict[str, 
 
 
 def _match_again(
-    new: NewData,
     scene: bpy.types.Scene,
     head: HeadFolder,
     obj: bpy.types.Object,
@@ -220,7 +231,7 @@ def _match_again(
         return
     photo = None
     if head.photo is not None:
-        photo = new.keep(load_picture(head.photo, strings.PHOTO_NAME.format(name=obj.name)))
+        photo = load_picture(head.photo, strings.PHOTO_NAME.format(name=obj.name))
     place_camera(camera, scene, head, neck_base(head.vertices), units(scene))
     if photo is None:
         return
@@ -230,7 +241,7 @@ def _match_again(
         homes = (hung if hung is not None else camera).users_collection or (scene.collection,)
         if hung is not None:
             bpy.data.batch_remove([hung, hung.data])
-        plane, _ = make_backdrop(obj.name, camera, photo)
+        plane = make_backdrop(obj.name, camera, photo)
         for home in homes:
             home.objects.link(plane)
 

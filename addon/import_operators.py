@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 from math import pi
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mathutils import Vector
 
 from . import strings
 from .head_folder import HeadFolder, HeadFolderError, read_head_folder
-from .head_import import import_head, look_as_the_photo, obstacle
+from .head_import import NewData, import_head, look_as_the_photo, obstacle
 from .head_versions import check_not_edited, check_own, find_head, is_head, rebuild_head, restore_version, versions
 from .head_view import frame_in_view
 from .turntable import add_turntable
@@ -82,47 +83,54 @@ class ImportHead(bpy.types.Operator):
             if why_not is not None:
                 raise HeadFolderError(why_not)  # noqa: TRY301  one way to refuse
             head = read_head_folder(Path(bpy.path.abspath(self.directory)))
-            obj, camera, warnings = self._rebuild(context, head) if self.replace else self._add(context, head)
+            obj, warnings = self._rebuild(context, head) if self.replace else (self._add(context, head), [])
         except HeadFolderError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        if camera is not None and self.with_camera and self.photo_view:
-            look_as_the_photo(context.scene, camera)
-        if self.frame_view:
-            frame_in_view(context, obj)
+        except Exception as error:  # noqa: BLE001  what was made is gone again; the panel has a sentence, the console all
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}"
+            self.report({"ERROR"}, strings.IMPORT_DEFECT.format(reason=reason))
+            return {"CANCELLED"}
         for warning in warnings:
             self.report({"WARNING"}, warning)
         counts = {"vertices": len(head.vertices), "faces": len(head.faces)}
         self.report({"INFO"}, strings.IMPORTED.format(name=obj.name, **counts))
         return {"FINISHED"}
 
-    def _add(
-        self, context: bpy.types.Context, head: HeadFolder
-    ) -> tuple[bpy.types.Object, bpy.types.Object | None, list[str]]:
+    def _add(self, context: bpy.types.Context, head: HeadFolder) -> bpy.types.Object:
         _leave_mode(context)
         places = {
             "CURSOR": context.scene.cursor.location.copy(),
             "WORLD": Vector((0, 0, 0)),
             "GIVEN": Vector(self.location),
         }
-        obj, camera = import_head(
-            context.scene, head, places[self.place], self.with_camera, self.photo_view, self.as_asset
-        )
+        with NewData():
+            obj, camera = import_head(
+                context.scene, head, places[self.place], self.with_camera, self.photo_view, self.as_asset
+            )
+            self._look(context, obj, camera)
         for selected in context.selected_objects:
             selected.select_set(False)
         obj.select_set(True)
         context.view_layer.objects.active = obj
-        return obj, camera, []
+        return obj
 
-    def _rebuild(
-        self, context: bpy.types.Context, head: HeadFolder
-    ) -> tuple[bpy.types.Object, bpy.types.Object | None, list[str]]:
+    def _rebuild(self, context: bpy.types.Context, head: HeadFolder) -> tuple[bpy.types.Object, list[str]]:
         obj = find_head(self.replace)
         if obj.mode != "OBJECT":
             _leave_mode(context)
         check_not_edited(obj)
         camera, warnings = rebuild_head(context.scene, obj, head, self.with_camera, self.photo_view)
-        return obj, camera, warnings
+        self._look(context, obj, camera)
+        return obj, warnings
+
+    def _look(self, context: bpy.types.Context, obj: bpy.types.Object, camera: bpy.types.Object | None) -> None:
+        """The viewport and the scene's camera, as chosen; the last of what can fail comes first."""
+        if self.frame_view:
+            frame_in_view(context, obj)
+        if camera is not None and self.with_camera and self.photo_view:
+            look_as_the_photo(context.scene, camera)
 
 
 class RestoreVersion(bpy.types.Operator):

@@ -110,6 +110,9 @@ CAMERA_STAYS = (
 )
 SHAPE_KEYS_STAY = 'The shape keys belong to the older mesh and stay with it, in "{version}"'
 
+IMPORT_DEFECT = (
+    "The head could not be built ({reason}), and nothing of it is in the scene; free memory and try again, or report it"
+)
 CANNOT_LEAVE_MODE = "Blender cannot leave the mode it is in; go to Object Mode and import the head again"
 
 # --- the panel -------------------------------------------------------------------------------------------------------

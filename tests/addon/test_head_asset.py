@@ -76,6 +76,31 @@ def test_rebuilding_renews_the_picture_and_keeps_the_tags_of_a_person(bpy, write
     assert "my film" in {tag.name for tag in head.asset_data.tags}
 
 
+def test_a_restored_version_has_its_own_picture_also_from_a_file_without_its_folder(
+    bpy, write_head, write_png, sheet, tmp_path
+):
+    first, second = write_head("ada"), write_head("again")
+    write_png(first / "preview.png", sheet)
+    write_png(second / "preview.png", 255 - sheet)
+    add(bpy, first)
+    add(bpy, second, replace="ada")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "head.blend"))
+    (first / "preview.png").unlink()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "head.blend"))
+    head = bpy.data.objects["ada"]
+    for shown in (sheet, 255 - sheet):
+        assert bpy.ops.headstitch.restore_version() == {"FINISHED"}
+        np.testing.assert_array_equal(preview(head), shown[:TILE, TILE : 2 * TILE])
+
+
+def test_a_version_without_a_picture_does_not_keep_that_of_another(bpy, write_head, write_png, sheet):
+    folder = write_head("ada")
+    write_png(folder / "preview.png", sheet)
+    head = add(bpy, folder)
+    add(bpy, write_head("again"), replace="ada")
+    assert tuple(head.preview.image_size) == (0, 0)
+
+
 def test_rebuilding_makes_no_asset_of_a_head_that_is_none(bpy, write_head):
     head = add(bpy, write_head("ada"), as_asset=False)
     add(bpy, write_head("again"), replace="ada")

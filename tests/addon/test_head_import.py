@@ -314,16 +314,36 @@ def test_no_folder_at_all_is_refused(bpy):
         bpy.ops.import_scene.headstitch_head(directory="")
 
 
-def test_a_failure_half_way_takes_what_was_made_away_again(bpy, write_head, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        ("head_import", "keep_picture"),  # its mesh is there already
+        ("head_camera", "lens"),
+        ("head_camera", "_shining"),  # the backdrop's mesh is there
+        ("head_asset", "describe_asset"),
+        ("import_operators", "frame_in_view"),
+        ("import_operators", "look_as_the_photo"),
+    ],
+)
+def test_a_failure_half_way_takes_what_was_made_away_again_and_is_one_sentence(
+    bpy, write_head, write_png, pixels, monkeypatch, capsys, module, step
+):
     import importlib
 
-    logic = importlib.import_module("bl_ext.user_default.headstitch.addon.head_camera")
+    def fail(*_):
+        raise MemoryError("no memory left")
 
-    def fail(intrinsics):
-        raise MemoryError("no memory for the camera")
-
-    monkeypatch.setattr(logic, "lens", fail)
-    before = snapshot(bpy)
-    with pytest.raises(RuntimeError, match="no memory for the camera"):
-        run(bpy, write_head())
+    folder = write_head()
+    write_png(folder / "photo.png", pixels)
+    monkeypatch.setattr(importlib.import_module(f"bl_ext.user_default.headstitch.addon.{module}"), step, fail)
+    before, camera = snapshot(bpy), bpy.context.scene.camera
+    with pytest.raises(RuntimeError) as told:
+        run(bpy, folder, photo_view=True, frame_view=True)
+    assert str(told.value).splitlines()[0] == (
+        "Error: The head could not be built (MemoryError: no memory left), and nothing of it is in the scene; "
+        "free memory and try again, or report it"
+    )
+    assert "Traceback" not in str(told.value)
+    assert "MemoryError" in capsys.readouterr().err  # the console has all of it
     assert snapshot(bpy) == before
+    assert bpy.context.scene.camera == camera

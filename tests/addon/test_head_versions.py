@@ -295,6 +295,24 @@ def test_a_damaged_picture_leaves_the_head_as_it_was(bpy, write_head, taller):
     assert sorted(thing.name for thing in [*bpy.data.meshes, *bpy.data.images]) == before
 
 
+@pytest.mark.parametrize(("module", "step"), [("head_import", "keep_picture"), ("head_versions", "write_provenance")])
+def test_a_failure_half_way_leaves_the_head_as_it_was(bpy, write_head, taller, monkeypatch, module, step):
+    import importlib
+
+    def fail(*_):
+        raise MemoryError("no memory left")
+
+    head = add(bpy, write_head("ada"))
+    shown, image, counts = head.data, image_node(head).image, (len(bpy.data.meshes), len(bpy.data.images))
+    monkeypatch.setattr(importlib.import_module(f"bl_ext.user_default.headstitch.addon.{module}"), step, fail)
+    with pytest.raises(RuntimeError, match="The head could not be built"):
+        rebuild(bpy, head, taller)
+    assert head.data == shown
+    assert image_node(head).image == image
+    assert (len(bpy.data.meshes), len(bpy.data.images)) == counts
+    assert "headstitch_albedo" in shown
+
+
 def test_restoring_needs_a_head_with_a_version(bpy, write_head, taller):
     assert not bpy.ops.headstitch.restore_version.poll()
     head = add(bpy, write_head("ada"))
