@@ -151,7 +151,7 @@ def _sky() -> Any:
     height = tree.nodes.new("ShaderNodeSeparateXYZ")
     tree.links.new(tree.nodes.new("ShaderNodeTexCoord").outputs["Generated"], height.inputs[0])
     color = ground.outputs[0]
-    for start, end, other in ((-0.35, 0.0, horizon), (0.0, 0.7, zenith)):
+    for start, end, other in ((-1.0, 0.0, horizon), (0.0, 1.0, zenith)):
         share = tree.nodes.new("ShaderNodeMapRange")
         share.inputs["From Min"].default_value, share.inputs["From Max"].default_value = start, end
         tree.links.new(height.outputs[1], share.inputs["Value"])
@@ -180,7 +180,7 @@ def set_quality(scene: Any, size: int, samples: int, seed: int) -> None:
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 5, 2, 3
     cycles.transmission_bounces, cycles.transparent_max_bounces = 5, 12
     cycles.caustics_reflective = cycles.caustics_refractive = False
-    cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 12.0, 4.0
+    cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 6.0, 3.0
     cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 1.5
     layer = scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_normal = layer.use_pass_material_index = False

@@ -25,6 +25,7 @@ from .body import Label, Solid
 from .colors import mask_at, paint
 from .exr import read_layers
 from .head import SyntheticHead
+from .lights import Lamp, Light
 
 _DETAIL = 2  # of ``addon/cycles_heads/work.py``
 _KINDS = {Label.SKIN: "skin", Label.EYE: "eye", Label.MOUTH: "mouth"}
@@ -36,33 +37,11 @@ _ROOM = 64 << 20  # bytes on the disk below which a failure to write is the disk
 
 
 @dataclass(frozen=True, eq=False)
-class Lamp:
-    """A rectangle of light, far away.
-
-    Args:
-        towards: (3,) unit vector from the head to it, in the world.
-        color: (3,) linear, what it makes of a white surface that faces it.
-        width: how wide it looks from the head, radians.
-    """
-
-    towards: np.ndarray
-    color: np.ndarray
-    width: float
-
-
-@dataclass(frozen=True, eq=False)
 class Sight:
-    """One view that is wanted: the camera that really sees it, and the light.
-
-    Args:
-        lens: the camera.
-        lamps: what shines.
-        sky: (3, 3) linear colours around the head: below, level, above; they light it too.
-    """
+    """One view that is wanted: the camera that really sees it, and the light."""
 
     lens: Camera
-    lamps: tuple[Lamp, ...]
-    sky: np.ndarray
+    light: Light
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,16 +164,16 @@ def _gloss(head: SyntheticHead) -> float:
 
 
 def _view(sight: Sight) -> dict[str, Any]:
-    ground, horizon, zenith = np.asarray(sight.sky, float).tolist()
+    ground, horizon, zenith = np.asarray(sight.light.sky, float).tolist()
     return {
         "cam2world": sight.lens.cam2world.tolist(),
         "intrinsics": sight.lens.intrinsics.tolist(),
-        "lights": [_light(lamp) for lamp in sight.lamps if np.max(lamp.color) > 0],
+        "lights": [_lamp(lamp) for lamp in sight.light.lamps if np.max(lamp.color) > 0],
         "world": {"ground": ground, "horizon": horizon, "zenith": zenith},
     }
 
 
-def _light(lamp: Lamp) -> dict[str, Any]:
+def _lamp(lamp: Lamp) -> dict[str, Any]:
     """An area light of P watts at the distance d makes P / (pi d)^2 of a white surface that faces it."""
     brightest = float(np.max(lamp.color))
     side = 2 * _FAR * float(np.tan(np.clip(lamp.width, 0.02, 2.0) / 2))

@@ -14,7 +14,8 @@ from headstitch.backend.training import realistic
 from headstitch.backend.training.body import Label
 from headstitch.backend.training.draw import draw, light_head
 from headstitch.backend.training.head import make_head
-from headstitch.backend.training.realistic import Lamp, Passes, RealisticRenderer, Sight
+from headstitch.backend.training.lights import Lamp, Light
+from headstitch.backend.training.realistic import Passes, RealisticRenderer, Sight
 
 SIZE = 48
 SKY = np.full((3, 3), 0.15)
@@ -35,7 +36,8 @@ def passes(head) -> list[Passes]:
     lamps = [(Lamp(way, np.array([1.0, 0.9, 0.8]), 0.3),) for way in (LEFT, LEFT, RIGHT)] + [()]
     lenses = (*CAMERAS, CAMERAS[0], CAMERAS[0])
     skies = (SKY, SKY, SKY, np.zeros((3, 3)))
-    sights = [Sight(*each) for each in zip(lenses, lamps, skies, strict=True)]
+    lights = [Light("test", *each) for each in zip(lamps, skies, strict=True)]
+    sights = [Sight(*each) for each in zip(lenses, lights, strict=True)]
     with RealisticRenderer(device="cpu", threads=1, samples=4) as renderer:
         return renderer.draw(head, sights, SIZE)
 
@@ -127,7 +129,7 @@ def pretend(monkeypatch):
 
 @pytest.fixture
 def sight() -> Sight:
-    return Sight(CAMERAS[0], (), SKY)
+    return Sight(CAMERAS[0], Light("test", (), SKY))
 
 
 def test_a_picture_that_cannot_be_read_is_one_sentence_and_leaves_nothing(pretend, head, sight):
