@@ -114,17 +114,11 @@ def make_test_set(
     """
     tell = tell or (lambda line: None)
     plan = _frozen_plan() or plan_test_set(count)
-    with told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        known = {LOCK, NAME, *(f"{head.name}{suffix}" for head in plan for suffix in (".npz", ".png"))}
-        strange = [
-            entry.name for entry in folder.iterdir() if entry.name not in known and ".partial-" not in entry.name
-        ]
-        if strange:
-            raise ResultsError(
-                f"{folder} already holds {strange[0]}, which is not of the test set; choose another folder."
-            )
-        with locked(folder):
+    with contextlib.ExitStack() as stack:
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _refuse_strangers(folder, plan)
+            stack.enter_context(locked(folder))
             for leftover in folder.glob(".*.partial-*"):  # nobody else writes here
                 leftover.unlink(missing_ok=True)
             missing = _missing(folder, plan)
@@ -132,13 +126,22 @@ def make_test_set(
                 tell(f"{len(plan) - len(missing)} of {len(plan)} heads are there and kept.")
             check_space(folder, len(missing) * HEAD_BYTES, f"{len(missing)} heads of the test set")
             write_file(folder / NAME, f"{json.dumps({'sampler': sampler_version()})}\n".encode())
-            jobs = [(folder, head, strands) for head in missing]
-            workers = default_workers() if workers is None else workers
-            with contextlib.closing(in_order(_make, jobs, min(workers, len(jobs)))) as made:
-                for place, _ in enumerate(made):
-                    if progress is not None:
-                        progress(Progress(f"heads, {place + 1} of {len(jobs)}", (place + 1) / len(jobs), None))
+        jobs = [(folder, head, strands) for head in missing]
+        workers = default_workers() if workers is None else workers
+        made = stack.enter_context(contextlib.closing(in_order(_make, jobs, min(workers, len(jobs)))))
+        for place, _ in enumerate(made, 1):
+            if progress is not None:
+                progress(Progress(f"heads, {place} of {len(jobs)}", place / len(jobs), None))
     return [folder / f"{head.name}.npz" for head in plan]
+
+
+def _refuse_strangers(folder: Path, plan: list[Planned]) -> None:
+    known = {LOCK, NAME, *(f"{head.name}{suffix}" for head in plan for suffix in (".npz", ".png"))}
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in known and ".partial-" not in entry.name:
+            raise ResultsError(
+                f"{folder} already holds {entry.name}, which is not of the test set; choose another folder."
+            )
 
 
 def check_test_set(folder: Path, *, progress: Listener | None = None) -> Match:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,20 +74,33 @@ def make_dataset(
             "leave it out."
         )
     tell = tell or (lambda line: None)
-    with told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _refuse_strangers(folder)
-        with locked(folder):
-            for leftover in folder.glob(".*.partial-*"):  # nobody else writes here
-                leftover.unlink(missing_ok=True)
-            manifest = _begin(folder, options, tell)
-            kept = sum(len(options.heads_of(number)) for number in set(manifest.shards) - set(manifest.missing))
-            missing = options.heads - kept
-            check_space(folder, missing * _each(manifest), f"the {missing} heads that are missing")
-            manifest.write(folder)
-            manifest = _fill(folder, manifest, default_workers() if workers is None else workers, progress, tell)
+    workers = default_workers() if workers is None else workers
+    try:
+        with told(folder):
+            return _make(folder, options, workers, progress, tell)
+    except _SamplingError as error:  # no trouble of the folder's
+        raise error.args[0] from None
+
+
+class _SamplingError(Exception):
+    """An OSError of a worker, on its way past all that would take it for the disk's."""
+
+
+def _make(
+    folder: Path, options: DataOptions, workers: int, progress: Listener | None, tell: Callable[[str], None]
+) -> Made:
+    folder.mkdir(parents=True, exist_ok=True)
+    _refuse_strangers(folder)
+    with locked(folder):
+        for leftover in folder.glob(".*.partial-*"):  # nobody else writes here
+            leftover.unlink(missing_ok=True)
+        manifest = _begin(folder, options, tell)
+        missing = sum(len(options.heads_of(number)) for number in manifest.missing)
+        check_space(folder, missing * _each(manifest), f"the {missing} heads that are missing")
+        manifest.write(folder)
+        manifest = _fill(folder, manifest, workers, progress, tell)
     size = sum(shard.bytes for shard in manifest.shards.values())
-    return Made(folder, options.heads, options.heads - kept, kept, size)
+    return Made(folder, options.heads, missing, options.heads - missing, size)
 
 
 def _refuse_strangers(folder: Path) -> None:
@@ -152,7 +165,7 @@ def _fill(
             need = f"the {left} heads that are missing take about {_megabytes(left * _each(manifest))}"
             with told_with_need(folder, need), ShardWriter(folder / shard_name(shard)) as writer:
                 for number in options.heads_of(shard):
-                    writer.add(number, next(records))
+                    writer.add(number, _next(records))
                     clock.tick()
                 sha256 = writer.finish()
                 finished = Shard(len(options.heads_of(shard)), writer.bytes, sha256)
@@ -160,6 +173,13 @@ def _fill(
                 manifest.write(folder)
             tell(f"{shard_name(shard)} is finished: {finished.heads} heads, {finished.bytes / 1e6:.1f} MB.")
     return manifest
+
+
+def _next(records: Iterator[dict[str, bytes]]) -> dict[str, bytes]:
+    try:
+        return next(records)
+    except OSError as error:
+        raise _SamplingError(error) from error
 
 
 def _record(options: DataOptions, number: int) -> dict[str, bytes]:

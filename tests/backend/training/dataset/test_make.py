@@ -227,3 +227,13 @@ def test_a_head_that_cannot_be_made_is_named(monkeypatch, pretend):
     with pytest.raises(ZeroDivisionError) as caught:
         make._record(pretend.OPTIONS, 3)
     assert caught.value.__notes__ == ["while making head 3 of seed 7"]
+
+
+def test_trouble_of_the_sampler_is_not_taken_for_the_disks(pretend, tmp_path, monkeypatch):
+    def fail(options, number):
+        raise FileNotFoundError(2, "No such file", "weights")
+
+    monkeypatch.setattr(make, "_record", fail)
+    with pytest.raises(FileNotFoundError, match="weights"):
+        make_dataset(tmp_path, pretend.OPTIONS, workers=0)
+    assert not list(tmp_path.glob("*.tar"))
