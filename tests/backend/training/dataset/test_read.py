@@ -149,3 +149,30 @@ def test_a_manifest_that_claims_much_takes_no_memory(whole, tmp_path):
     record["options"].update(heads=10**8, shard=1)
     (tmp_path / "manifest.json").write_text(json.dumps(record))
     assert len(read_manifest(tmp_path).shards) == 3
+
+
+def test_whatever_is_flipped_only_a_sentence_comes(whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "set")
+    random = np.random.default_rng(0)
+    names, outcomes = ["heads-000000.tar", "manifest.json"], set()
+    good = {name: (folder / name).read_bytes() for name in names}
+    for turn in range(60):
+        for name in names:
+            (folder / name).write_bytes(good[name])
+        spoilt = bytearray(good[names[turn % 4 == 3]])
+        for _ in range(random.integers(1, 20)):
+            place = random.integers(len(spoilt))
+            if turn % 2 == 0:  # headers alone
+                place = place // 512 * 512 + min(random.integers(160), len(spoilt) - place // 512 * 512 - 1)
+            spoilt[place] = random.integers(256)
+        (folder / names[turn % 4 == 3]).write_bytes(spoilt)
+        try:
+            dataset = open_dataset(folder)
+            for head in [dataset[place] for place in range(4)]:
+                for name in ("about", "points", "normals", "colors", "labels", "samples", "distances", "landmarks"):
+                    getattr(head, name)
+                head.view(0), head.view(1)
+            outcomes.add("read")
+        except ResultsError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
