@@ -28,7 +28,7 @@ class DataOptions:
     """Side of the views in pixels; 32 to 2048."""
     points: int = 20000
     """Points of each head's surface."""
-    samples: int = 8192
+    samples: int = 12288
     """Places of each head at which the signed distance is known."""
     strands: float = 1.0
     """Share of the strands that a full head of hair has, above 0 and up to 1; small ones are for trials."""
