@@ -9,6 +9,7 @@ import struct
 import tempfile
 import threading
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .session import FORBIDDEN, TaskError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # what the backend reads
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}  # Blender's names for them
 MOST = 40  # pictures that are kept
+BAND = 64  # rows of a PNG that are encoded at once
 
 _previews: Any = None
 _numbers = itertools.count()
@@ -56,37 +58,72 @@ def shown_image() -> bpy.types.Image | None:
     return None
 
 
-class Writing(threading.Thread):
-    """Writes pixels as a PNG, which takes seconds for a large image.
+class Writing:
+    """Writes the pixels of an image as a PNG, which takes seconds for a large one; ``tick`` goes on with it.
+
+    Only the copy out of Blender is on the main thread. It goes into memory that a thread has touched before: getting
+    256 MB from the system, as 4096 x 4096 pixels take, would cost more than the copy itself.
 
     Args:
-        values: (H * W * channels) float32, Blender's first row the lowest.
-        size: width and height.
-        linear: whether they are linear light; others are what is shown.
+        image: whose pixels are copied when there is room for them, some hundredths of a second from now.
         target: the file, which is there as a whole or not at all.
-        name: of the image.
     """
 
-    def __init__(self, values: np.ndarray, size: tuple[int, int], linear: bool, target: Path, name: str) -> None:
-        super().__init__(name="headstitch image", daemon=True)
+    def __init__(self, image: bpy.types.Image, target: Path) -> None:
         self.error = ""
-        self._values, self._size, self._linear, self._target, self._image = values, size, linear, target, name
-        self.start()
+        self._uid, self._name, self._linear = image.session_uid, image.name, image.is_float
+        self._size, self._count, self._target = tuple(image.size), len(image.pixels), target
+        self._values: np.ndarray | None = None
+        self._copied = False
+        self._thread = self._begin(self._make_room)
 
-    def run(self) -> None:
-        """In the thread; touches nothing of Blender."""
-        pixels = self._values.reshape(self._size[1], self._size[0], -1)[::-1]
-        if self._linear:
-            colour = np.clip(pixels[:, :, :3], 0, 1)
-            curved = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
-            pixels = np.concatenate([curved, pixels[:, :, 3:]], axis=2)
-        beside = self._target.with_suffix(".partial")
+    def tick(self) -> bool:
+        """Go on, on Blender's main thread; whether the file is still being written."""
+        if self._thread.is_alive():
+            return True
+        if self._copied or self.error:
+            return False
+        self._copied = True
+        self._copy()
+        if not self.error:
+            self._thread = self._begin(self._write)
+        return not self.error
+
+    def _begin(self, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._try, args=(work,), name="headstitch image", daemon=True)
+        thread.start()
+        return thread
+
+    def _try(self, work: Callable[[], None]) -> None:
         try:
-            beside.write_bytes(encode_png((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)))
-            beside.replace(self._target)
+            work()
         except (OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            self.error = strings.IMAGE_NOT_SAVED.format(image=self._image, reason=reason)
+            self._fail(getattr(error, "strerror", None) or type(error).__name__)
+
+    def _fail(self, reason: str) -> None:
+        self._values = None
+        self.error = strings.IMAGE_NOT_SAVED.format(image=self._name, reason=reason)
+
+    def _make_room(self) -> None:
+        """In a thread; touches nothing of Blender."""
+        self._values = np.full(self._count, 0, np.float32)
+
+    def _copy(self) -> None:
+        image = next((image for image in bpy.data.images if image.session_uid == self._uid), None)
+        if image is None or len(image.pixels) != self._count:
+            self._fail(strings.IMAGE_CHANGED)
+        else:
+            image.pixels.foreach_get(self._values)
+
+    def _write(self) -> None:
+        """In a thread, likewise."""
+        assert self._values is not None
+        pixels = self._values.reshape(self._size[1], self._size[0], -1)[::-1]
+        self._values = None
+        beside = self._target.with_suffix(".partial")
+        with beside.open("wb") as file:
+            file.writelines(png_pieces(pixels, self._linear))
+        beside.replace(self._target)
 
 
 def file_of(image: bpy.types.Image) -> tuple[Path, Writing | None]:
@@ -116,11 +153,9 @@ def file_of(image: bpy.types.Image) -> tuple[Path, Writing | None]:
         reason = getattr(error, "strerror", None) or str(error).strip().removeprefix("Error: ").rstrip(".")
         raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=reason)) from error
     # Not by Image.save, which renames the image in older Blenders and takes its time on the main thread.
-    values = np.empty(len(image.pixels), np.float32)
-    if not values.size:
+    if not len(image.pixels):
         raise TaskError(strings.IMAGE_NOT_SAVED.format(image=image.name, reason=strings.NO_PIXELS))
-    image.pixels.foreach_get(values)
-    return target, Writing(values, tuple(image.size), image.is_float, target, image.name)
+    return target, Writing(image, target)
 
 
 def _save_render(image: bpy.types.Image, target: Path) -> None:
@@ -136,18 +171,33 @@ def _save_render(image: bpy.types.Image, target: Path) -> None:
         raise RuntimeError(strings.NO_PIXELS)
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """A PNG of pixels (H, W, 1, 3 or 4) uint8, row 0 at the top; Blender ships nothing that writes arrays."""
+def png_pieces(pixels: np.ndarray, linear: bool) -> Iterator[bytes]:
+    """A PNG of pixels (H, W, 1, 3 or 4) float32, row 0 at the top; Blender ships nothing that writes arrays.
+
+    In bands of rows: one step for all of a large image would hold Python, and with it Blender, for a tenth of a second.
+
+    Args:
+        pixels: 0 to 1; what is beyond is cut.
+        linear: whether they are linear light, which a PNG does not hold.
+    """
     height, width, channels = pixels.shape
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter: none
-    rows[:, 1:] = pixels.reshape(height, -1)
-    body = zlib.compress(rows.tobytes(), 1)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    yield b"\x89PNG\r\n\x1a\n"
+    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0))
+    deflate = zlib.compressobj(1)
+    for first in range(0, height, BAND):
+        band = np.clip(pixels[first : first + BAND], 0, 1)
+        if linear:
+            colour = band[:, :, :3]
+            colour[:] = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * colour ** (1 / 2.4) - 0.055)
+        rows = np.zeros((len(band), 1 + width * channels), np.uint8)  # each begins with its filter: none
+        rows[:, 1:] = (band * 255 + 0.5).astype(np.uint8).reshape(len(band), -1)
+        yield chunk(b"IDAT", deflate.compress(rows.data))
+    yield chunk(b"IDAT", deflate.flush())
+    yield chunk(b"IEND", b"")
 
 
 def _temporary_folder() -> Path:

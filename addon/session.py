@@ -44,8 +44,8 @@ class Writing(Protocol):
 
     error: str  # a sentence, when it could not be written
 
-    def is_alive(self) -> bool:
-        """Whether it still is."""
+    def tick(self) -> bool:
+        """Go on with it, on the main thread; whether it still is."""
         ...
 
 
@@ -264,7 +264,7 @@ class Session:
 
     def _begin(self, task: Task) -> None:
         """Hand a task to the backend as soon as its photo is there."""
-        if task.writing is not None and task.writing.is_alive():
+        if task.writing is not None and task.writing.tick():
             return
         if task.writing is not None and task.writing.error:
             task.state, task.sentence = "failed", task.writing.error

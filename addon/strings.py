@@ -275,6 +275,7 @@ NO_BACKEND = "The backend is not running"
 NO_PHOTO = "Choose a photo first"
 NO_IMAGE = "Open an image in an Image Editor first, or take the photo from a file"
 NO_IMAGE_SHORT = "No Image Editor shows an image"
+IMAGE_CHANGED = "it was removed or resized meanwhile"
 NO_PIXELS = "it has no pixels"
 PHOTO_NOT_THERE = 'There is no photo "{photo}"; choose another'
 IMAGE_NOT_SAVED = (

@@ -106,7 +106,9 @@ def chosen(addon):
     """The photo, when it is written."""
     path, writing = addon.queueing.chosen_photo()
     if writing is not None:
-        writing.join(10)
+        end = time.monotonic() + 10
+        while writing.tick() and time.monotonic() < end:
+            time.sleep(0.005)
         assert not writing.error
     return path
 
@@ -192,11 +194,11 @@ def test_what_was_painted_becomes_a_head_when_it_is_written(addon, bpy, editor):
 
 
 def test_a_disk_that_is_full_meanwhile_is_said(addon, bpy, editor, monkeypatch):
-    def full(self, data):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     editor.image = generated(bpy)
-    monkeypatch.setattr(addon.pictures.Path, "write_bytes", full)
+    monkeypatch.setattr(addon.pictures, "png_pieces", full)
     with pytest.raises(RuntimeError, match=r'The image "painted" cannot be written .*No space left on device'):
         bpy.ops.headstitch.generate()
     end = time.monotonic() + 2
@@ -205,8 +207,22 @@ def test_a_disk_that_is_full_meanwhile_is_said(addon, bpy, editor, monkeypatch):
     assert not any(addon.heads.iterdir())
 
 
+@pytest.mark.parametrize("change", ["removed", "resized"])
+def test_an_image_that_is_gone_before_it_is_copied_is_a_sentence(addon, bpy, editor, change):
+    editor.image = image = generated(bpy)
+    _, writing = addon.queueing.chosen_photo()
+    if change == "removed":
+        bpy.data.images.remove(image)
+    else:
+        image.scale(2, 2)
+    end = time.monotonic() + 10
+    while writing.tick() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert '"painted" cannot be written for Headstitch (it was removed or resized meanwhile)' in writing.error
+
+
 def test_what_is_still_being_written_can_be_cancelled(addon, bpy, editor):
-    still = SimpleNamespace(is_alive=lambda: True, error="")
+    still = SimpleNamespace(tick=lambda: True, error="")
     (task,), _ = addon.queueing.add(bpy.context, [addon.tmp_path / "later.png"], still)
     addon.heartbeat.beat()
     assert (task.state, task.job) == ("waiting", None)
