@@ -25,7 +25,8 @@ from ..portrait.detectors import detect_meshes
 from ..portrait.portrait import Crop, Portrait
 from ..progress import Listener, Progress
 from ..results.folder import told, write_file
-from ..template.lean import lean
+from ..template.fit import TemplateFit
+from ..template.lean import Leaning, lean, leaning
 from ..training.dataset.packing import pack_places, unpack_places
 from ..training.dataset.read import open_dataset
 from ..training.dataset.record import StoredHead
@@ -68,6 +69,14 @@ class Example:
     colors: np.ndarray  # (points, 3) uint8
     labels: np.ndarray  # (points,) uint8
     found: np.ndarray  # (V,) bool: MediaPipe found the face
+    fit: np.ndarray  # (V, K + 9) float32: the fitted template's coefficients, rotation, shift, log_scale, thickness
+
+    def leaning_of(self, view: int) -> Leaning:
+        """The template as it was fitted to one of the photos."""
+        coefficients, rotation, shift, log_scale, thickness = np.split(
+            self.fit[view].astype(np.float64), np.cumsum([self.fit.shape[1] - 9, 3, 3, 1])
+        )
+        return leaning(TemplateFit(coefficients, rotation, shift, float(log_scale[0]), float("nan")), thickness)
 
 
 class Examples:
@@ -183,11 +192,11 @@ def make_example(head: StoredHead, options: ExampleOptions) -> Example:
     places = np.concatenate([head.samples[: options.samples], head.points[: options.points]])
     cells = plane_points(options.planes, options.slices).numpy()
     everywhere = np.concatenate([places, cells.reshape(-1, 3)]).astype(np.float32)
-    pictures, cameras, planes, leanings, found = [], [], [], [], []
+    pictures, cameras, planes, leanings, found, fits = [], [], [], [], [], []
     for view in photos:
         portrait, was_found = _portrait(head, view, dice)
-        leaning = lean(portrait)
-        bald, hairy, rest = leaning.measure(everywhere)
+        lent = lean(portrait)
+        bald, hairy, rest = lent.measure(everywhere)
         near = np.stack([bald, hairy])
         both = np.dstack([portrait.image, np.rint(255 * portrait.matte).astype(np.uint8)])
         pictures.append(cv2.resize(both, (options.size, options.size), interpolation=cv2.INTER_AREA))
@@ -195,6 +204,8 @@ def make_example(head: StoredHead, options: ExampleOptions) -> Example:
         planes.append(near[:, len(places) :].reshape(2, *cells.shape[:-1]))
         leanings.append(np.concatenate([near[:, : len(places)].T, rest[: len(places)]], axis=1))
         found.append(was_found)
+        fit = lent.fit
+        fits.append([*fit.coefficients, *fit.rotation, *fit.shift, fit.log_scale, *lent.thickness])
     on_surface = np.zeros(len(head.points[: options.points]), np.float32)
     return Example(
         number=head.number,
@@ -208,6 +219,7 @@ def make_example(head: StoredHead, options: ExampleOptions) -> Example:
         colors=head.colors[: options.points],
         labels=head.labels[: options.points],
         found=np.array(found),
+        fit=np.array(fits, np.float32),
     )
 
 

@@ -42,9 +42,12 @@ def lean(portrait: Portrait) -> Leaning:
     """Fit the template to a portrait; the mean head without hair where its landmarks are NaN."""
     model = load_morphable()
     fit = fit_template(model, portrait.landmarks, portrait.camera)
-    vertices = fit.vertices(model)
-    thickness = measure_thickness(vertices, portrait)
-    bald = make_solids(vertices)
+    return leaning(fit, measure_thickness(fit.vertices(model), portrait))
+
+
+def leaning(fit: TemplateFit, thickness: np.ndarray) -> Leaning:
+    """The leaning of a template that was fitted before; ``thickness`` (2,) of its hair in world units."""
+    bald = make_solids(fit.vertices(load_morphable()))
     return Leaning(fit, thickness, bald, replace(bald, body=with_hair(bald.body, thickness)))
 
 

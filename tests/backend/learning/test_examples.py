@@ -78,6 +78,8 @@ def test_the_template_is_fitted_to_each_photo_and_measured_at_places_and_cells(e
         assert np.median(np.linalg.norm(example.leaning[view, near, 2:] - skin[near, :3], axis=1)) < 0.01
         at_cells = measure(solids, cells.reshape(-1, 3))[0].reshape(cells.shape[:-1])
         np.testing.assert_allclose(example.planes[view, 0].astype(float), at_cells, atol=0.02)
+        again = example.leaning_of(view).measure(example.places)
+        np.testing.assert_allclose(again[1], example.leaning[view, :, 1].astype(float), atol=1e-3)
     assert (example.planes[:, 1] <= example.planes[:, 0] + 1e-3).all()  # hair only adds
 
 
