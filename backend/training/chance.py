@@ -21,11 +21,13 @@ class Part(IntEnum):
     CLOTHES = 9
     EYES = 10
     STRANDS = 11
+    GLASSES = 12
+    VIEWS = 13
 
 
-def dice(seed: int, number: int, part: Part) -> np.random.Generator:
-    """The generator of one part of head ``number`` of the data set ``seed``."""
-    return np.random.default_rng([seed, number, int(part)])
+def dice(seed: int, number: int, part: Part, *which: int) -> np.random.Generator:
+    """The generator of one part of head ``number`` of the data set ``seed``; ``which`` of them, where there are many."""
+    return np.random.default_rng([seed, number, int(part), *which])
 
 
 def quota(seed: int, number: int, names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from .body import Body, Label, make_body
 from .chance import Part, dice, quota
 from .colors import Colors, draw_colors, hair_colors, paint
 from .frame import to_world
+from .glasses import Glasses, draw_glasses
 from .hair.collide import Collider, make_collider
 from .hair.face import grow_beard, grow_brows, grow_lashes
 from .hair.strands import RADIUS, Strands, grow_hair, hair_waves
@@ -28,6 +29,7 @@ class SyntheticHead:
         collider: the upright body's distance on a grid, as the strands met it (``frame.py``).
         hair, brows, beard, lashes: strands; any but the lashes may be none.
         landmarks: (478, 3) float64, MediaPipe's, on the surface.
+        glasses: worn in pictures, no part of the surface; most have none.
     """
 
     seed: int
@@ -42,16 +44,18 @@ class SyntheticHead:
     beard: Strands
     lashes: Strands
     landmarks: np.ndarray
+    glasses: Glasses | None = None
 
     @property
     def attributes(self) -> dict[str, float | str]:
-        """What data sets count by: style, sex, years, tone (melanin of the skin), beard, expression."""
+        """What data sets count by: style, sex, years, tone (melanin of the skin), beard, glasses, expression."""
         return {
             "style": self.style.name,
             "sex": "male" if self.who.male > 0.5 else "female",
             "years": round(self.who.years, 1),
             "tone": round(self.colors.melanin, 3),
             "beard": self.colors.beard,
+            "glasses": self.glasses.shape if self.glasses is not None else "none",
             "smile": round(self.who.smile, 3),
             "mouth_open": round(self.who.mouth_open, 3),
         }
@@ -115,4 +119,5 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
         beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS, 0.8),
         lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS, 0.0),
         landmarks=placed.landmarks,
+        glasses=draw_glasses(seed, number, placed),
     )
