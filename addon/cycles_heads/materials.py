@@ -77,18 +77,21 @@ def mouth() -> Any:
     return g.finish(g.node("BsdfPrincipled", {**inputs, "Coat Roughness": 0.12}).outputs[0])
 
 
-def solid(roughness: float = 0.25, metal: float = 0.0) -> Any:
+def solid(roughness: float = 0.25) -> Any:
     """Something smooth, such as the frame of glasses."""
     g = Graph("solid")
-    inputs = {"Base Color": g.attribute("tint", "Vector"), "Roughness": roughness, "Metallic": metal}
+    inputs = {"Base Color": g.attribute("tint", "Vector"), "Roughness": roughness}
     return g.finish(g.node("BsdfPrincipled", inputs).outputs[0])
 
 
-def lens(tint: tuple[float, float, float]) -> Any:
-    """A thin pane: it mirrors a little, tints a little, and bends nothing."""
+def lens(tint: tuple[float, float, float], middle: tuple[float, float, float]) -> Any:
+    """A thin pane: it mirrors a little, as if it bulged about ``middle``, tints a little, and bends nothing."""
     g = Graph("lens")
-    fresnel = g.node("Fresnel", {"IOR": 1.5}).outputs[0]
-    gloss = g.node("BsdfGlossy", {"Roughness": 0.02}).outputs[0]
+    place = g.node("NewGeometry").outputs["Position"]
+    bulge = g.node("VectorMath", {0: place, 1: middle}, operation="SUBTRACT").outputs[0]
+    normal = g.node("VectorMath", {0: bulge}, operation="NORMALIZE").outputs[0]
+    fresnel = g.node("Fresnel", {"IOR": 1.4, "Normal": normal}).outputs[0]
+    gloss = g.node("BsdfGlossy", {"Roughness": 0.02, "Normal": normal}).outputs[0]
     clear = g.node("BsdfTransparent", {"Color": tint}).outputs[0]
     return g.finish(g.node("MixShader", {0: fresnel, 1: clear, 2: gloss}).outputs[0])
 
@@ -107,10 +110,12 @@ def hair(roughness: float) -> Any:
 
 
 def make_plain(material: Any) -> None:
-    """Leave of a material only that it is there: without relief, so that normals are the surface's own."""
+    """Leave of a material only that it is there: without relief, so that normals are the surface's own; panes go."""
     tree = material.node_tree
     output = next(node for node in tree.nodes if node.type == "OUTPUT_MATERIAL")
-    tree.links.new(tree.nodes.new("ShaderNodeBsdfDiffuse").outputs[0], output.inputs[0])
+    clear = any(node.type == "BSDF_TRANSPARENT" for node in tree.nodes)
+    shader = tree.nodes.new("ShaderNodeBsdfTransparent" if clear else "ShaderNodeBsdfDiffuse")
+    tree.links.new(shader.outputs[0], output.inputs[0])
 
 
 def _bump(g: Graph, height: Any, strength: float, distance: float) -> Any:

@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +21,17 @@ import numpy as np
 from ..camera import Camera
 from ..disk import FULL
 from ..errors import ResourceError
+from ..meshing.mesh import Mesh
 from .blender import Blender
 from .body import Label, Solid
 from .colors import mask_at, paint
+from .draw import Picture
 from .exr import read_layers
+from .glasses import GLASSES, Glasses
 from .head import SyntheticHead
 from .lights import Lamp, Light
+from .stage import linear
+from .views import View, plan_views, take
 
 _DETAIL = 2  # of ``addon/cycles_heads/work.py``
 _KINDS = {Label.SKIN: "skin", Label.EYE: "eye", Label.MOUTH: "mouth"}
@@ -36,27 +42,26 @@ _FAR = 4.0  # world units from the head's centre to a lamp
 _ROOM = 64 << 20  # bytes on the disk below which a failure to write is the disk's
 
 
-@dataclass(frozen=True, eq=False)
-class Sight:
-    """One view that is wanted: the camera that really sees it, and the light."""
+def draw_realistic_views(
+    head: SyntheticHead,
+    photos: int,
+    around: int,
+    size: int = 256,
+    *,
+    blender_python: str | Path | None = None,
+    samples: int = 8,
+) -> list[View]:
+    """The views that ``draw_views`` takes of a head, by Cycles; for many heads keep a ``RealisticRenderer``.
 
-    lens: Camera
-    light: Light
-
-
-@dataclass(frozen=True, eq=False)
-class Passes:
-    """What Cycles made of one sight."""
-
-    color: np.ndarray  # (S, S, 3) float32 linear, premultiplied by alpha
-    alpha: np.ndarray  # (S, S) float32 in [0, 1]
-    depth: np.ndarray  # (S, S) float32 world units along the view axis, nearest of the pixel; inf where nothing is
-    normals: np.ndarray  # (S, S, 3) float32 in the world; 0 where nothing is
-    labels: np.ndarray  # (S, S) uint8, ``Label``; 255 where nothing is
+    Raises:
+        OptionError, ResourceError: as ``RealisticRenderer`` and its ``draw_views`` do.
+    """
+    with RealisticRenderer(blender_python, samples=samples) as renderer:
+        return renderer.draw_views(head, photos, around, size)
 
 
 class RealisticRenderer:
-    """Draws heads with one Blender after another's start was waited for; to be used in a ``with``.
+    """Draws many heads with one Blender, which takes seconds to start. To be used in a ``with``.
 
     Args:
         program: Blender, or a Python that has bpy; None looks for one as ``blender.find_blender`` does.
@@ -92,8 +97,21 @@ class RealisticRenderer:
         """End the Blender."""
         self._blender.close()
 
-    def draw(self, head: SyntheticHead, sights: list[Sight], size: int) -> list[Passes]:
-        """What each sight shows of the head, ``size`` pixels wide.
+    def draw_views(self, head: SyntheticHead, photos: int, around: int, size: int = 256) -> list[View]:
+        """The views of ``views.draw_views``: same poses, lenses, lights, backgrounds and damage; photos first.
+
+        Raises:
+            ResourceError: as ``draw`` does.
+        """
+        shots = [
+            replace(shot, attributes={**shot.attributes, "renderer": "cycles"})
+            for shot in plan_views(head, photos, around)
+        ]
+        pictures = self.draw(head, [(shot.lens, shot.light) for shot in shots], size)
+        return [take(shot, picture) for shot, picture in zip(shots, pictures, strict=True)]
+
+    def draw(self, head: SyntheticHead, sights: Sequence[_Sight], size: int) -> list[Picture]:
+        """What each camera sees of the head in its light, ``size`` pixels wide; colours have no view transform.
 
         Raises:
             ResourceError: Blender died, hung or failed, or the disk for temporary files is full.
@@ -102,7 +120,7 @@ class RealisticRenderer:
         try:
             _write_scene(folder, head, sights, {**self._settings, "size": size, "seed": head.number})
             self._blender.draw(folder)
-            return [_read_passes(folder, number) for number in range(len(sights))]
+            return [_read_picture(folder, number) for number in range(len(sights))]
         except (OSError, ValueError, ResourceError) as error:
             if _is_full(error, folder):
                 raise ResourceError(
@@ -122,26 +140,47 @@ def _is_full(error: Exception, folder: Path) -> bool:
     return shutil.disk_usage(folder).free < _ROOM or os.strerror(errno.ENOSPC) in str(error)
 
 
-def _write_scene(folder: Path, head: SyntheticHead, sights: list[Sight], settings: dict[str, Any]) -> None:
+def _write_scene(
+    folder: Path, head: SyntheticHead, sights: Sequence[tuple[Camera, Light]], settings: dict[str, Any]
+) -> None:
     """``scene.json`` and ``arrays.npz``, as ``addon/cycles_heads/work.py`` reads them."""
     arrays: dict[str, np.ndarray] = {}
     meshes, strands = [], []
-    for number, solid in enumerate(head.body.solids):
-        parts, values = _part(head, solid, head.body.clothes if number == 0 else None)
+    solids = [
+        _part(head, solid, head.body.clothes if number == 0 else None) for number, solid in enumerate(head.body.solids)
+    ]
+    for number, (parts, values) in enumerate([*solids, *_glasses(head.glasses)]):
         meshes.append(parts)
         arrays.update({f"mesh{number}_{name}": value for name, value in values.items()})
     for number, kind in enumerate(head.strands):
         strands.append({"kind": "hair", "label": int(kind.label), "settings": {"roughness": _ROUGHNESS}})
-        values = {"points": kind.points, "radius": kind.radius, "tint": _linear(kind.colors)}
+        values = {"points": kind.points, "radius": kind.radius, "tint": linear(kind.colors)}
         arrays.update({f"strands{number}_{name}": value for name, value in values.items()})
-    scene = {**settings, "meshes": meshes, "strands": strands, "views": [_view(sight) for sight in sights]}
+    scene = {**settings, "meshes": meshes, "strands": strands, "views": [_view(*sight) for sight in sights]}
     (folder / "scene.json").write_text(json.dumps(scene), "utf-8")
     np.savez(folder / "arrays.npz", **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def _part(
-    head: SyntheticHead, solid: Solid, clothes: np.ndarray | None
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+_Sight = tuple[Camera, Light]
+_Part = tuple[list[dict[str, Any]], dict[str, np.ndarray]]  # materials of a mesh, and its arrays
+
+
+def _glasses(pair: Glasses | None) -> list[_Part]:
+    if pair is None:
+        return []
+    tint = np.broadcast_to(linear(pair.color), pair.frame.vertices.shape)
+    settings = {"tint": pair.tint.tolist(), "middle": pair.middle.tolist()}
+    return [
+        ([{"kind": "solid", "label": GLASSES}], {**_geometry(pair.frame), "tint": tint}),
+        ([{"kind": "lens", "label": GLASSES, "settings": settings}], _geometry(pair.lenses)),
+    ]
+
+
+def _geometry(mesh: Mesh) -> dict[str, np.ndarray]:
+    return {"vertices": mesh.vertices, "faces": mesh.faces}
+
+
+def _part(head: SyntheticHead, solid: Solid, clothes: np.ndarray | None) -> _Part:
     """A solid's materials, and its arrays. The body is made finer, so that its paint is about a millimetre fine."""
     vertices, faces, rest = solid.mesh.vertices, solid.mesh.faces, solid.rest
     parts: list[dict[str, Any]] = [{"kind": _KINDS[solid.label], "label": int(solid.label)}]
@@ -154,7 +193,7 @@ def _part(
     if solid.label == Label.SKIN:
         parts[0]["settings"] = {"years": head.who.years, "gloss": _gloss(head)}
         arrays["lips"] = mask_at("lips", rest).astype(np.float32)
-    tint = _linear(paint(head.colors, solid.label, rest, clothes))
+    tint = linear(paint(head.colors, solid.label, rest, clothes))
     return parts, {**arrays, "vertices": vertices, "faces": faces, "rest": rest, "tint": tint}
 
 
@@ -163,12 +202,12 @@ def _gloss(head: SyntheticHead) -> float:
     return float(np.random.default_rng([head.seed, head.number, 97]).beta(2, 2))
 
 
-def _view(sight: Sight) -> dict[str, Any]:
-    ground, horizon, zenith = np.asarray(sight.light.sky, float).tolist()
+def _view(lens: Camera, light: Light) -> dict[str, Any]:
+    ground, horizon, zenith = np.asarray(light.sky, float).tolist()
     return {
-        "cam2world": sight.lens.cam2world.tolist(),
-        "intrinsics": sight.lens.intrinsics.tolist(),
-        "lights": [_lamp(lamp) for lamp in sight.light.lamps if np.max(lamp.color) > 0],
+        "cam2world": lens.cam2world.tolist(),
+        "intrinsics": lens.intrinsics.tolist(),
+        "lights": [_lamp(lamp) for lamp in light.lamps if np.max(lamp.color) > 0],
         "world": {"ground": ground, "horizon": horizon, "zenith": zenith},
     }
 
@@ -186,7 +225,7 @@ def _lamp(lamp: Lamp) -> dict[str, Any]:
     }
 
 
-def _read_passes(folder: Path, number: int) -> Passes:
+def _read_picture(folder: Path, number: int) -> Picture:
     layers = read_layers(folder / f"picture-{number}.exr")
     color, noisy = (_layer(layers, name, channels="RGBA") for name in ("Combined", "Noisy Image"))
     data = read_layers(folder / f"data-{number}.exr")
@@ -206,12 +245,12 @@ def _read_passes(folder: Path, number: int) -> Passes:
     hit = np.isfinite(depth)
     color = color[..., :3] * (alpha[..., None] > 0)  # the denoiser leaves traces beside the head
     shown = _settled(color, noisy[..., :3], alpha, np.isin(labels[..., 0], _STRANDS) & hit[..., 0])
-    return Passes(
-        color=shown[..., :3],
+    return Picture(
+        linear=shown[..., :3],
         alpha=shown[..., 3],
         depth=depth[..., 0].astype(np.float32),
         normals=np.where(hit, normals, 0).astype(np.float32),
-        labels=np.where(hit, labels, 255)[..., 0].astype(np.uint8),
+        label=np.where(hit, labels, 255)[..., 0].astype(np.uint8),
     )
 
 
@@ -247,7 +286,3 @@ def _halved(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarr
     ab, bc, ca = middle.T
     split = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], axis=1).reshape(-1, 3)
     return np.concatenate([points, points[unique].mean(axis=1)]).astype(np.float32), split.astype(np.int32)
-
-
-def _linear(color: np.ndarray) -> np.ndarray:
-    return (np.clip(color, 0, 1) ** 2.2).astype(np.float32)
