@@ -383,6 +383,13 @@ class ShowPreferences(bpy.types.Operator):
     bl_description = strings.SHOW_PREFERENCES_DESCRIPTION
     bl_options = INTERNAL
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only with a window."""
+        if bpy.app.background:
+            cls.poll_message_set(strings.NO_WINDOW)
+        return not bpy.app.background
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open them; how the environment stands is read anew."""
         from .preferences import PACKAGE

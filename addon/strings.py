@@ -250,6 +250,7 @@ REBAKE_PHOTO_GONE = 'The photo "{photo}" is not there any more; put it back, or 
 REBAKE_FOLDER_GONE = 'The folder "{folder}" is not there any more; generate the head anew from its photo'
 REBAKE_OTHER_PHOTO = "put that one back, or generate the head anew"
 SHOW_PREFERENCES = "Preferences"
+NO_WINDOW = "Blender has no window here"
 SET_UP = "Set Up in the Preferences"
 SHOW_PREFERENCES_DESCRIPTION = "Open the preferences of Headstitch"
 IMPORT_PHOTO_MENU = "Headstitch head from photo"
