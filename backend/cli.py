@@ -25,6 +25,7 @@ from .models_cli import Models
 from .options import Options
 from .system import plain_errors
 from .terminal import Bar
+from .train_cli import Train
 
 if TYPE_CHECKING:
     from .results.report import QualityReport
@@ -253,6 +254,7 @@ COMMANDS = {
     "serve": Serve,
     "models": Models,
     "evaluate": Evaluate,
+    "train": Train,
     "data": Data,
 }
 

@@ -39,7 +39,7 @@ FLOORS = (
     {"workshop", "evaluation"},
     {"training"},
     {"learning"},
-    {"server", "evaluate_cli", "data_cli"},
+    {"server", "evaluate_cli", "data_cli", "train_cli"},
     {"cli"},
     {"__main__"},
 )
@@ -47,7 +47,7 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 # Imported by --help, or by the add-on's side: nothing heavy at their top.
 LIGHT = (
     *("__main__", "batch", "cli", "errors", "options", "progress", "protocol", "stop", "system", "terminal"),
-    *("models_cli", "evaluate_cli", "data_cli", "training.dataset.options"),
+    *("models_cli", "evaluate_cli", "data_cli", "train_cli", "training.dataset.options"),
     *("disk", "results.folder", "results.page", "results.report"),
 )
 

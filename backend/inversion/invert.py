@@ -15,7 +15,7 @@ from ...kernels.trigrid import Rows, to_rows
 from ..errors import ModelError
 from ..models.bundle import Bundle, Which
 from ..networks.encoder import mirror_camera
-from ..networks.generator import Generator
+from ..networks.generator import Generator, Rendering
 from ..options import Inversion
 from ..portrait.portrait import Portrait
 from .color import COLORS
@@ -157,7 +157,12 @@ def picture_for_comparison(
         options: background and crop.
     """
     behind = COLORS[options.background]
-    picture = generator.render(rows, w_plus, camera, background=behind, crop=options.crop)
+    return over_background(generator.render(rows, w_plus, camera, background=behind, crop=options.crop), options)
+
+
+def over_background(picture: Rendering, options: Inversion) -> torch.Tensor:
+    """A picture (B, 3, H, H) in [-1, 1], rendered with the background of the options, as encoders compare it."""
+    behind = COLORS[options.background]
     if not isinstance(behind, tuple) or options.background_over == "features":
         return picture.image
     # The head's own soft rim has the background in it already, from its features: laid over once more it would be too

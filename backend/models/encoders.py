@@ -109,7 +109,7 @@ def build_config(stages: Stages, generator: GeneratorConfig, which: str) -> Enco
             f"{what}'s F stage takes {inputs} channels of pictures ({FIRST} is {_shape(f, FIRST, 4, what)}) and not 9: "
             f"it is of another version than TriPlaneNet v2; {ADVICE}"
         )
-    widths, blocks = _trunk(w, what)
+    widths, blocks = trunk_of(w, what)
     planes, hidden = _shape(f, F_SIGNS[0], 4, what)[:2]
     ups = _shape(f, "up2.conv.double_conv.1.weight", 4, what)[1]
     by_shuffle = widths[2] + widths[3] // 4
@@ -255,7 +255,7 @@ def _joined(stages: Stages) -> dict[str, torch.Tensor | StoredTensor]:
     return {f"{part}.{name}": value for part, tensors in parts for name, value in tensors.items()}
 
 
-def _trunk(tensors: Weights, what: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def trunk_of(tensors: Weights, what: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Widths and numbers of blocks of the four stages of a trunk: a stage begins where the width changes."""
     count = len({match[1] for name in tensors if (match := re.match(r"body\.(\d{1,3})\.", name))})
     runs: list[list[int]] = []
