@@ -325,3 +325,13 @@ def test_a_dropped_photo_is_taken_only_where_the_tab_is_in_sight(addon, bpy):
     assert not poll(open=False)
     assert not poll(tab="Item")
     assert not drop.poll_drop(SimpleNamespace(area=None))
+
+
+def test_dropped_photos_become_heads_without_a_file_browser(addon, bpy):
+    """As Blender drops files: the handler's operator is invoked with a directory and names, and asks for nothing."""
+    drop = bpy.types.HEADSTITCH_FH_photo
+    group, _, operator = drop.bl_import_operator.partition(".")
+    files = [{"name": addon.photo(name).name} for name in ("ada", "ben")]
+    dropped = getattr(getattr(bpy.ops, group), operator)
+    assert dropped("INVOKE_DEFAULT", directory=f"{addon.tmp_path}/", files=files) == {"FINISHED"}
+    assert {"ada", "ben"} <= set(bpy.data.objects.keys())
