@@ -3,6 +3,7 @@ import itertools
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,13 @@ def test_a_head_comes_back_as_it_was_packed(dataset, pretend):
         dataset[10]
     with pytest.raises(KeyError):
         dataset.head(11)
+
+
+def test_a_head_without_views_is_one_too(pretend):
+    options = replace(pretend.OPTIONS, photos=0, around=0)
+    head = StoredHead(1, pretend.record(options, 1), options, "x.tar")
+    assert (head.views, head.about["views"]) == (0, [])
+    assert head.points.shape == (50, 3)
 
 
 def test_in_order_or_shuffled_every_head_comes_once_and_shards_stay_together(dataset):
