@@ -65,6 +65,7 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
             if not waiting:
                 break
             yield waiting.popleft().result()
+        pool.shutdown(wait=True)  # all is done: workers may end in their own way
     except BrokenProcessPool as error:
         raise ResourceError(
             "A worker process was ended from outside, most likely because the memory ran out; close other programs, "

@@ -15,6 +15,7 @@ from ... import stop
 from ...errors import OptionError, ResultsError
 from ...progress import Listener, Progress
 from ...results.folder import told
+from ..blender import find_blender
 from ..lock import NAME as LOCK
 from ..lock import locked
 from ..workers import default_workers, in_order
@@ -61,7 +62,8 @@ def make_dataset(
         OptionError: the seed is a test set's, or the options differ from those of the data set that is there.
         ResultsError: the folder holds something else or another format, another process writes there, or the disk is
             too small or refuses.
-        ResourceError: there is not the memory for so many workers, or one of them was killed.
+        ResourceError: there is not the memory for so many workers, one of them was killed, or a share of the heads
+            shall be drawn by Cycles and there is no Blender.
     """
     if options.seed in TEST_SEEDS:
         raise OptionError(
@@ -69,10 +71,7 @@ def make_dataset(
             f"than {TEST_SEEDS.start} to {TEST_SEEDS.stop - 1}."
         )
     if options.realistic:
-        raise OptionError(
-            f"--realistic is {options.realistic:g}, but this version cannot draw the views of data sets by Cycles; "
-            "leave it out."
-        )
+        find_blender()  # before the work
     tell = tell or (lambda line: None)
     workers = default_workers() if workers is None else workers
     try:

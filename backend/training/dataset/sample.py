@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from multiprocessing.util import Finalize
+
 import numpy as np
 
 from ..ground_truth import EXTENT, GroundTruth, measure_head, signed_distance
 from ..head import SyntheticHead, make_head
+from ..realistic import RealisticRenderer
 from ..views import View, draw_views
 from .options import DataOptions
 from .packing import pack_places, unpack_places
@@ -14,7 +18,7 @@ from .record import pack_record
 # How far samples lie about the surface, as standard deviations in world units, and the share of each; the rest lies
 # evenly in the cube of half-side EXTENT.
 NEAR = ((0.004, 0.35), (0.016, 0.25), (0.06, 0.15))
-_SAMPLES = 1001  # the dice of the samples; no Part of chance.py has this number
+_SAMPLES, _REALISTIC = 1001, 1002  # dice of the samples, and of who draws; no Part of chance.py has these numbers
 
 
 def make_record(seed: int, number: int, options: DataOptions) -> dict[str, bytes]:
@@ -59,4 +63,15 @@ def distances_at(head: SyntheticHead, truth: GroundTruth, places: np.ndarray) ->
 
 
 def _views(head: SyntheticHead, options: DataOptions) -> list[View]:
-    return draw_views(head, options.photos, options.around, options.size)
+    """By Cycles for the share of heads that is to be realistic, else by the fast renderer."""
+    lot = np.random.default_rng([head.seed, head.number, _REALISTIC]).random()
+    draw = _cycles().draw_views if lot < options.realistic else draw_views
+    return draw(head, options.photos, options.around, options.size)
+
+
+@cache
+def _cycles() -> RealisticRenderer:
+    """One Blender for all heads of this process, which takes it along when it ends."""
+    renderer = RealisticRenderer(threads=1)
+    Finalize(None, renderer.close, exitpriority=0)  # workers run these, and no others, at their end
+    return renderer

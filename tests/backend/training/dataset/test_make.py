@@ -156,6 +156,14 @@ def test_two_at_once_a_strangers_folder_and_the_test_sets_seed_are_refused(calls
     assert calls == []
 
 
+def test_heads_by_cycles_are_refused_where_there_is_no_blender(calls, pretend, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTITCH_BLENDER", str(tmp_path / "none"))
+    with pytest.raises(OptionError, match="is no program that can be run; give Blender"):
+        make_dataset(tmp_path / "set", replace(pretend.OPTIONS, realistic=0.5), workers=0)
+    assert calls == []
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_disk_that_is_too_small_is_told_before_the_work(calls, pretend, tmp_path, monkeypatch):
     monkeypatch.setattr(make.shutil, "disk_usage", lambda folder: _Usage(5_000_000))
     with pytest.raises(ResultsError, match=r"Only 5 MB are free .*, and the 10 heads that are missing take about 1 MB"):

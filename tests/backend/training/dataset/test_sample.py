@@ -1,9 +1,13 @@
 """Real heads, small and thin of hair."""
 
+import types
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from headstitch.backend.camera import Camera
 from headstitch.backend.geometry import as_tensor, make_scene
+from headstitch.backend.training.dataset import sample
 from headstitch.backend.training.dataset.make import make_dataset
 from headstitch.backend.training.dataset.options import DataOptions
 from headstitch.backend.training.dataset.packing import unpack_places
@@ -19,7 +23,7 @@ OPTIONS = DataOptions(heads=2, seed=11, photos=1, around=1, size=48, points=800,
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heads")
-    make_dataset(folder, OPTIONS, workers=2)
+    make_dataset(folder, OPTIONS, workers=1)
     return folder
 
 
@@ -33,7 +37,7 @@ def truth(head):
     return measure_head(head, OPTIONS.points)
 
 
-def test_several_workers_and_this_process_make_the_same_bytes(folder):
+def test_a_worker_and_this_process_make_the_same_bytes(folder):
     stored = open_dataset(folder)
     assert len(stored) == 2
     assert make_record(OPTIONS.seed, 1, OPTIONS) == stored[1]._files
@@ -90,3 +94,18 @@ def test_views_come_with_their_cameras(folder):
 def test_the_samplers_version_is_of_its_sources():
     assert len(sampler_version()) == 12
     assert int(sampler_version(), 16) >= 0
+
+
+def test_cycles_draws_its_share_of_the_heads(monkeypatch):
+    def tell(who):
+        return lambda head, photos, around, size: [(who, head.number)] * (photos + around)
+
+    monkeypatch.setattr(sample, "draw_views", tell("fast"))
+    monkeypatch.setattr(sample, "_cycles", lambda: types.SimpleNamespace(draw_views=tell("cycles")))
+    heads = [types.SimpleNamespace(seed=3, number=number) for number in range(400)]
+    for share in (0.0, 0.25, 1.0):
+        options = replace(OPTIONS, realistic=share)
+        views = [sample._views(head, options) for head in heads]
+        assert views == [sample._views(head, options) for head in heads]
+        assert {len(each) for each in views} == {2}
+        assert sum(each[0][0] == "cycles" for each in views) / 400 == pytest.approx(share, abs=0.06)
