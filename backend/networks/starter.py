@@ -19,7 +19,6 @@ from torch import nn
 
 from ...kernels.trigrid import AXES, Rows, look_up, to_rows
 from .config import CAMERA, PLANES
-from .layers import FullyConnected
 from .mapping import Mapping
 from .synthesis import SynthesisNetwork
 
@@ -27,6 +26,7 @@ CONDITIONS = 6
 """Numbers that the decoder is told of a point: see ``conditions``."""
 SHOWN = 5
 """Channels of the picture that the encoder unprojects: the photo before black (3), its matte, its outline."""
+_DECODED = 5  # residual, colour, hair
 _FAR = 0.2  # world units; nothing tells distances beyond it apart
 
 
@@ -166,7 +166,10 @@ def unproject(picture: torch.Tensor, cameras: torch.Tensor, points: torch.Tensor
 
 
 class StarterGenerator(nn.Module):
-    """z to w+ to a tri-grid, and a tri-grid with conditions to the head's distance and colour."""
+    """z to w+ to a tri-grid, and a tri-grid with conditions to the head's distance and colour.
+
+    Before it is trained its surface is the template's.
+    """
 
     def __init__(self, config: StarterConfig) -> None:
         super().__init__()
@@ -180,9 +183,10 @@ class StarterGenerator(nn.Module):
             channel_max=config.channel_max,
         )
         inputs = config.features + CONDITIONS
-        self.decoder = nn.Sequential(
-            FullyConnected(inputs, config.decoder_hidden), nn.Softplus(), FullyConnected(config.decoder_hidden, 5)
-        )
+        last = nn.Linear(config.decoder_hidden, _DECODED)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.decoder = nn.Sequential(nn.Linear(inputs, config.decoder_hidden), nn.Softplus(), last)
 
     def map(self, z: torch.Tensor, *, truncation: float = 1.0) -> torch.Tensor:
         """Latents (B, z_dim), normal numbers, to w+ (B, num_ws, w_dim), all rows equal."""
@@ -209,11 +213,7 @@ class StarterGenerator(nn.Module):
         config = self.config
         rows = trigrid if isinstance(trigrid, Rows) else to_rows(trigrid, depth=config.trigrid_depth)
         found = look_up(rows, points, box_warp=config.box_warp).mean(1)
-        first, last = self.decoder[0], self.decoder[2]
-        assert isinstance(first, FullyConnected)
-        assert isinstance(last, FullyConnected)
-        hidden = F.softplus(F.linear(torch.cat([found, conditions], -1), *first.effective()))
-        raw = F.linear(hidden, *last.effective())
+        raw = self.decoder(torch.cat([found, conditions], -1))
         return Decoded(hairy + config.reach * gate * raw[..., 0], raw[..., 1:4], raw[..., 4])
 
 
@@ -237,8 +237,8 @@ class StarterEncoder(nn.Module):
         """All that the two stages see of a photo.
 
         Args:
-            picture: (B, ``SHOWN``, S, S): the photo before black in [-1, 1], its matte likewise, the distance to the
-                matte's outline, negative inside, in world units divided by ``_FAR``.
+            picture: (B, ``SHOWN``, S, S), of ``template.lean.shown``: the photo before black and its matte, in [-1, 1],
+                and the distance to the matte's outline in world units.
             cameras: (B, 25) labels.
             template: (B, 2, 3, slices, R, R) the fitted template's signed distances at the planes' cells
                 (``plane_points``), bald and with hair, world units.
@@ -249,8 +249,8 @@ class StarterEncoder(nn.Module):
         config = self.config
         batch, size, slices = len(picture), config.trigrid_size, config.trigrid_depth
         seen = unproject(picture, cameras, self.points.view(-1, 3)).view(batch, SHOWN, PLANES, slices, size, size)
-        near = template.clamp(-_FAR, _FAR) / _FAR
-        planes = torch.cat([seen, near], 1).transpose(1, 2).flatten(2, 3)  # (B, 3, (SHOWN + 2) * slices, R, R)
+        near = torch.cat([seen[:, 4:], template], 1).clamp(-_FAR, _FAR) / _FAR
+        planes = torch.cat([seen[:, :4], near], 1).transpose(1, 2).flatten(2, 3)  # (B, 3, (SHOWN + 2) * slices, R, R)
         place = self.points[:, 0].movedim(-1, 1).expand(batch, -1, -1, -1, -1) * (2 / config.box_warp)
         return torch.cat([planes, place], 2)
 

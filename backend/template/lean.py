@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from ..camera import FOCAL, RADIUS
 from ..portrait.portrait import Portrait
@@ -51,12 +51,27 @@ def leaning(fit: TemplateFit, thickness: np.ndarray) -> Leaning:
     return Leaning(fit, thickness, bald, replace(bald, body=with_hair(bald.body, thickness)))
 
 
+def shown(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """(5, S, S) float32 that the starter's encoder sees of a photo: its colours before black in [-1, 1], its matte in
+    [-1, 1], and the distance to the matte's outline in world units.
+
+    Args:
+        image: (S, S, 3) uint8 sRGB.
+        matte: (S, S) in [0, 1].
+    """
+    color = (image.astype(np.float32) * matte[..., None]) / 127.5 - 1
+    return np.concatenate([color.transpose(2, 0, 1), 2 * matte[None] - 1, outline_distance(matte)[None]]).astype(
+        np.float32
+    )
+
+
 def outline_distance(matte: np.ndarray) -> np.ndarray:
     """(S, S) float32 distance to the outline of a matte (S, S) in [0, 1], negative inside, world units at the head."""
-    inside = (matte > _INSIDE).astype(np.uint8)
+    inside = matte > _INSIDE
     size = len(matte)
     if not inside.any() or inside.all():  # no outline: it is farther than the picture is wide
         return np.full(matte.shape, -_WIDTH if inside.any() else _WIDTH, np.float32)
-    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (inside, 1 - inside))
+    # OpenCV's distance transform is faster, but its last bit depends on where the picture lies in memory.
+    within, beyond = (np.asarray(distance_transform_edt(part)) for part in (inside, ~inside))
     # The outline runs between the last pixel inside and the first one outside.
-    return (np.where(inside > 0, 0.5 - within, beyond - 0.5) * (_WIDTH / size)).astype(np.float32)
+    return (np.where(inside, 0.5 - within, beyond - 0.5) * (_WIDTH / size)).astype(np.float32)

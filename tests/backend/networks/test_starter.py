@@ -24,7 +24,9 @@ SMALL = StarterConfig(
 @pytest.fixture(scope="module")
 def generator():
     torch.manual_seed(1)
-    return StarterGenerator(SMALL)
+    generator = StarterGenerator(SMALL)
+    torch.nn.init.normal_(generator.decoder[-1].weight)
+    return generator
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,6 @@ def test_inputs_show_the_template_at_the_cells_and_where_they_lie(encoder):
 
 
 def test_without_a_residual_the_surface_is_the_templates(generator):
-    """The last layer's first row makes the residual: without it the distance is the template's."""
     points = torch.rand(1, 20, 3) - 0.5
     hairy, rest = torch.rand(1, 20) * 0.1, torch.rand(1, 20, 3) - 0.5
     told = conditions(hairy + 0.01, hairy, rest, hairy)
@@ -114,6 +115,8 @@ def test_without_a_residual_the_surface_is_the_templates(generator):
     free = generator.decode(trigrid, points, told, hairy=hairy, gate=torch.ones(1, 20))
     held = generator.decode(trigrid, points, told, hairy=hairy, gate=torch.zeros(1, 20))
     torch.testing.assert_close(held.distance, hairy, atol=0, rtol=0)
+    untrained = StarterGenerator(SMALL).decode(trigrid, points, told, hairy=hairy, gate=torch.ones(1, 20))
+    torch.testing.assert_close(untrained.distance, hairy, atol=0, rtol=0)
     assert (free.distance - hairy).abs().max() > 1e-4
     torch.testing.assert_close(free.color, held.color)
 

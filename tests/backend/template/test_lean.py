@@ -8,7 +8,7 @@ from headstitch.backend.portrait.portrait import Crop, Portrait
 from headstitch.backend.template.distance import measure
 from headstitch.backend.template.fit import average_fit
 from headstitch.backend.template.hair import with_hair
-from headstitch.backend.template.lean import lean, outline_distance
+from headstitch.backend.template.lean import lean, outline_distance, shown
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,16 @@ def test_the_distance_to_a_straight_outline_is_that_of_the_pixels():
 def test_a_picture_without_an_outline_is_far_from_it():
     assert (outline_distance(np.zeros((8, 8))) > 0.6).all()
     assert (outline_distance(np.ones((8, 8))) < -0.6).all()
+
+
+def test_what_is_shown_is_the_photo_before_black_with_its_matte_and_outline():
+    image = np.full((16, 16, 3), 255, np.uint8)
+    matte = np.zeros((16, 16))
+    matte[4:12, 4:12] = 1.0
+    matte[4, 4] = 0.6
+    picture = shown(image, matte)
+    assert picture.shape == (5, 16, 16)
+    np.testing.assert_allclose(picture[:4, 8, 8], 1)
+    np.testing.assert_allclose(picture[:4, 0, 0], -1)
+    np.testing.assert_allclose(picture[:4, 4, 4], 0.2, atol=1e-6)
+    np.testing.assert_array_equal(picture[4], outline_distance(matte))
