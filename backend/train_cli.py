@@ -59,7 +59,7 @@ class _TrainDual:
     which: ClassVar[Literal["visible", "occluded"]]
 
     def run(self) -> int:
-        """Train, and tell where the checkpoints are."""
+        """Train; what there is to tell comes on the way, of several processes from the first alone."""
         if not self.folders:
             raise OptionError("No folder of photos is given; give one or more, each with a dataset.json.")
         if self.steps is not None and self.steps < 1:
@@ -86,11 +86,7 @@ class _TrainDual:
                 clip=self.clip,
                 precision=self.precision,
             )
-            outcome = train_dual(request, progress=bar, tell=bar.say)
-        why = "All steps are done" if outcome.why == "done" else "The time is up"
-        print(f"{why}; step {outcome.step} is in {outcome.checkpoint}")
-        if outcome.best is not None:
-            print(f"The best is {outcome.best}")
+            train_dual(request, progress=bar, tell=bar.say)
         return 0
 
 

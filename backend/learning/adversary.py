@@ -46,7 +46,7 @@ def hidden_cells(picture: Rendering, cameras: torch.Tensor, generator: Generator
             slices=config.trigrid_depth,
             box_warp=config.box_warp,
         )
-        for number, label in enumerate(cameras.double().cpu().numpy())
+        for number, label in enumerate(cameras.cpu().double().numpy())
     ]
     hidden = 1 - torch.stack(masks).to(picture.depth)  # (B, 3, slices, R, R)
     return hidden.repeat(1, 1, config.features, 1, 1)  # a cell's channel is feature * slices + slice

@@ -273,11 +273,11 @@ def mean_w(generator: Generator, count: int) -> torch.Tensor:
     config = generator.config
     device = next(generator.parameters()).device
     source = torch.Generator().manual_seed(0)
-    total = torch.zeros(config.w_dim, device=device, dtype=torch.float64)
+    total = torch.zeros(config.w_dim, dtype=torch.float64)
     for first in range(0, count, 4096):
         z = torch.randn(min(4096, count - first), config.z_dim, generator=source).to(device)
-        total += generator.backbone.mapping(z, front_camera(len(z), device)).double().sum(0)
-    return (total / count).float()
+        total += generator.backbone.mapping(z, front_camera(len(z), device)).cpu().double().sum(0)
+    return (total / count).float().to(device)
 
 
 def _turned(yaw: float, device: torch.device) -> torch.Tensor:

@@ -113,7 +113,7 @@ def train_dual(
             clip=request.clip,
             precision=request.precision,
         )
-        return run(
+        outcome = run(
             task,
             record,
             request.out,
@@ -123,6 +123,11 @@ def train_dual(
             progress=progress if workers.first else None,
             tell=tell,
         )
+        why = "All steps are done" if outcome.why == "done" else "The time is up"
+        tell(f"{why}; step {outcome.step} is in {outcome.checkpoint}")
+        if outcome.best is not None:
+            tell(f"The best is {outcome.best}")
+        return outcome
 
 
 def _check_files(request: DualRequest, config: DualConfig) -> None:
