@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ class Journal:
     """The log of one run; only the first process has one.
 
     Args:
-        folder: of the run.
+        folder: of the run, which is there.
         step: from which it goes on: lines of later steps, of a run that was killed, are taken out.
         config: written as config.json.
 
@@ -40,8 +41,7 @@ class Journal:
         self._path = folder / LOG
         self._began = time.perf_counter()
         self._board: Any = None
-        with _told(self._path):
-            folder.mkdir(parents=True, exist_ok=True)
+        with told(self._path):
             _replace(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
             if self._path.exists():
                 _cut(self._path, step)
@@ -51,10 +51,14 @@ class Journal:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """One line: the number of steps done, seconds since this start, and the figures."""
-        line = {"step": step, "seconds": round(time.perf_counter() - self._began, 3), **figures}
-        with _told(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """One line: the number of steps done, seconds since this start, and the figures, null for what is no number."""
+        line = {
+            "step": step,
+            "seconds": round(time.perf_counter() - self._began, 3),
+            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+        }
+        with told(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, step)
@@ -63,7 +67,7 @@ class Journal:
         """Write a picture (H, W, 3) uint8 sRGB as sheets/STEP.png."""
         path = self._folder / SHEETS / f"{step:08d}.png"
         _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        with _told(path):
+        with told(path):
             path.parent.mkdir(exist_ok=True)
             _replace(path, data.tobytes())
         if self._board is not None:
@@ -98,7 +102,7 @@ def _replace(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-class _told:  # noqa: N801 - used as a function
+class told:  # noqa: N801 - used as a function
     """Turns an OSError into a ResultsError about a path."""
 
     def __init__(self, path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from ..disk import resolved
 from ..errors import OptionError, TrainingError
 from ..progress import Listener, Progress
 from ..terminal import time_left
+from ..training.lock import locked
 from .checkpoint import best_of, checkpoints, load_checkpoint, read_checkpoint, tidy, write_checkpoint
-from .journal import Journal
+from .journal import Journal, told
 from .task import Task, Turn
 from .workers import ALONE, Workers
 
@@ -104,7 +106,7 @@ def run(
 
     Raises:
         TrainingError: a loss or a gradient is no finite number; the configuration is not that of the checkpoints.
-        ResultsError: the disk refuses. The last checkpoint stays in either case.
+        ResultsError: the disk refuses, or another run is writing to the folder. The last checkpoint stays in any case.
         ModelError: a checkpoint is damaged or does not fit.
         KeyboardInterrupt: Ctrl-C, a polite kill, or the listener raised it; the step was finished and is kept.
     """
@@ -112,14 +114,16 @@ def run(
     folder = resolved(folder)
     tell = tell or (lambda line: None)
     whole = json.loads(json.dumps({**config, "schedule": schedule.lasting}, allow_nan=False))
-    with stop.polite_stop(), stop.held():
+    with stop.polite_stop(), stop.held(), ExitStack() as stack:
+        journal = None
+        if workers.first:
+            with told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder))
         step = _resume(task, whole, folder, tell)
-        journal = Journal(folder, step, whole) if workers.first else None
-        try:
-            return _Loop(task, whole, folder, schedule, device, workers, journal, progress, tell).go(step)
-        finally:
-            if journal is not None:
-                journal.close()
+        if workers.first:
+            journal = stack.enter_context(closing(Journal(folder, step, whole)))
+        return _Loop(task, whole, folder, schedule, device, workers, journal, progress, tell).go(step)
 
 
 def _resume(task: Task, config: dict[str, Any], folder: Path, tell: Tell) -> int:
@@ -251,6 +255,11 @@ class _Loop:
         if self.workers.first:
             with torch.no_grad():
                 score = self.task.score()
+            if score is not None and not math.isfinite(score):
+                raise TrainingError(
+                    f"Step {step}: the score is {score}, no finite number; the last checkpoint is kept. Go on from it "
+                    "with a smaller learning rate, or with --clip."
+                )
             write_checkpoint(self.folder, step, self.task, self.config, score)
             tidy(self.folder, self.schedule.keep)
         self.workers.wait()

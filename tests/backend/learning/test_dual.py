@@ -298,7 +298,7 @@ def test_some_samples_are_the_generators_own_heads(make):
 
 @pytest.mark.parametrize("kind", [VisibleTask, OccludedTask])
 def test_resuming_a_training_is_exact(make, kind, tmp_path):
-    schedule = Schedule(steps=5, checkpoint_every=2, log_every=1, sheet_every=4)
+    schedule = Schedule(steps=4, checkpoint_every=2, log_every=1, sheet_every=0)
     run(make(kind, batch=2), TINY.to_dict(), tmp_path / "straight", schedule)
     run(make(kind, batch=2), TINY.to_dict(), tmp_path / "halves", replace(schedule, steps=3))
     run(make(kind, batch=2), TINY.to_dict(), tmp_path / "halves", schedule)
@@ -309,9 +309,9 @@ def test_resuming_a_training_is_exact(make, kind, tmp_path):
 
 def test_the_second_encoder_learns_to_look_like_its_photo(make):
     """One photo again and again: its loss falls."""
-    task = make(VisibleTask, w_alone=0, synthetic=0.0, mirror=False, learning_rate=1e-2)
+    task = make(VisibleTask, w_alone=0, synthetic=0.0, mirror=False, learning_rate=2e-2)
     task.photos._order = [0] * 100
-    losses = [step(task, number)["trigrid/l2"] for number in range(15)]
+    losses = [step(task, number)["trigrid/l2"] for number in range(10)]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
 

@@ -16,6 +16,7 @@ import torch
 from headstitch.backend import stop
 from headstitch.backend.errors import ModelError, OptionError, ResultsError, TrainingError
 from headstitch.backend.learning import checkpoint as files
+from headstitch.backend.learning import journal
 from headstitch.backend.learning.checkpoint import checkpoints, load_network, read_checkpoint
 from headstitch.backend.learning.journal import read_log
 from headstitch.backend.learning.run import Schedule, run
@@ -122,6 +123,66 @@ def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path):
 def test_how_long_and_how_often_may_change(tmp_path):
     train(tmp_path, steps=3)
     assert train(tmp_path, steps=5, checkpoint_every=2, keep=9, log_every=1, sheet_every=0).step == 5
+
+
+def test_a_score_that_is_no_number_is_not_kept(tmp_path):
+    class Lost(Toy):
+        def score(self):
+            return float("inf") if self.count > 4 else 1.0
+
+    with pytest.raises(TrainingError, match="Step 6: the score is inf, no finite number"):
+        train(tmp_path, Lost())
+    assert [path.name[5:13] for path in checkpoints(tmp_path)] == ["00000003"]
+
+
+def test_a_figure_of_the_task_that_is_no_number_is_null_in_the_log(tmp_path):
+    class Odd(Toy):
+        def step(self, turn):
+            return {**super().step(turn), "odd": float("nan")}
+
+    train(tmp_path, Odd(), steps=2)
+    assert read_log(tmp_path)[0]["odd"] is None
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    class Second(Toy):
+        def step(self, turn):
+            with pytest.raises(ResultsError, match="Another process is writing to"):
+                train(tmp_path)
+            return super().step(turn)
+
+    assert train(tmp_path, Second(), steps=1).step == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match="file/run cannot be written"):
+        train(tmp_path / "file" / "run")
+
+
+def test_tensorboard_gets_every_figure_and_sheet_where_it_is_installed(tmp_path, monkeypatch):
+    given = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            given.append(("open", folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            given.append((name, step))
+
+        def add_image(self, name, picture, step, dataformats):
+            given.append((name, step, picture.shape, dataformats))
+
+        def close(self):
+            given.append("close")
+
+    monkeypatch.setattr(journal.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", type("Module", (), {"SummaryWriter": Writer}))
+    train(tmp_path, steps=5)
+    assert given[0] == ("open", str(tmp_path.resolve() / "tensorboard"), 1)
+    assert {("fit", 2), ("fit", 4), ("fit", 5), ("gradient/ranger", 5)} <= set(given)
+    assert ("sheet", 5, (4, 6, 3), "HWC") in given
+    assert given[-1] == "close"
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_changes_nothing(tmp_path):
