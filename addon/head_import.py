@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import bpy
@@ -16,9 +17,10 @@ from .head_camera import look_as_the_photo, make_backdrop, make_camera, place_ca
 from .head_folder import METRES_PER_UNIT, PROPERTY, SHOWN, HeadFolder, neck_base, provenance_properties, to_blender
 from .head_material import ALBEDO, load_picture, make_material
 
-__all__ = ["NewData", "import_head", "look_as_the_photo", "make_mesh", "obstacle", "units", "write_provenance"]
+__all__ = ["NewData", "grid", "import_head", "look_as_the_photo", "make_mesh", "obstacle", "units", "write_provenance"]
 
 UV_MAP = "UVMap"
+SPACING = 0.4  # metres between the heads of a grid
 
 
 class NewData:
@@ -116,6 +118,14 @@ def units(scene: bpy.types.Scene) -> float:
     """Blender units of ``scene`` for one unit of a head's world, so that the head has its real size."""
     settings = scene.unit_settings
     return METRES_PER_UNIT / (1.0 if settings.system == "NONE" else settings.scale_length)
+
+
+def grid(scene: bpy.types.Scene, start: Vector, count: int) -> list[Vector]:
+    """Where ``count`` heads stand, in Blender units: rows from left to right, the first at ``start``."""
+    settings = scene.unit_settings
+    step = SPACING / (1.0 if settings.system == "NONE" else settings.scale_length)
+    columns = max(1, math.ceil(math.sqrt(count)))
+    return [start + step * Vector((number % columns, number // columns, 0)) for number in range(count)]
 
 
 def make_mesh(head: HeadFolder, points: np.ndarray, albedo: bpy.types.Image, uv_map: str = UV_MAP) -> bpy.types.Mesh:

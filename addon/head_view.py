@@ -1,10 +1,11 @@
-"""Frames a head in the 3D viewport that a person looks at. Moves no other view."""
+"""Frames heads in the 3D viewport that a person looks at. Moves no other view."""
 # pyright: reportAttributeAccessIssue=false, reportMissingImports=false
 # (the bpy package carries no types)
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import bpy
 import numpy as np
@@ -14,8 +15,8 @@ MARGIN = 1.1
 SENSOR = 72.0  # mm, of a viewport: twice a camera's
 
 
-def frame_in_view(context: bpy.types.Context, obj: bpy.types.Object) -> bool:
-    """Move the viewport of ``context`` (or the largest of its window) so that ``obj`` fills it; its angle stays.
+def frame_in_view(context: bpy.types.Context, heads: Sequence[bpy.types.Object]) -> bool:
+    """Move the viewport of ``context`` (or the largest of its window) so that ``heads`` fill it; its angle stays.
 
     Returns False where there is no viewport.
     """
@@ -26,10 +27,11 @@ def frame_in_view(context: bpy.types.Context, obj: bpy.types.Object) -> bool:
     region = next(region for region in area.regions if region.type == "WINDOW")
     view = space.region_3d
     context.view_layer.update()  # a new object has no world matrix yet
-    corners = np.array([obj.matrix_world @ Vector(corner) for corner in obj.bound_box])
+    corners = np.array([obj.matrix_world @ Vector(corner) for obj in heads for corner in obj.bound_box])
     radius = float(np.linalg.norm(corners.max(axis=0) - corners.min(axis=0))) / 2
     if space.local_view is not None:
-        obj.local_view_set(space, True)
+        for obj in heads:
+            obj.local_view_set(space, True)
     if view.view_perspective == "CAMERA":
         view.view_perspective = "PERSP"
     view.view_location = (corners.max(axis=0) + corners.min(axis=0)) / 2

@@ -9,27 +9,36 @@ from math import pi
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    StringProperty,
+)
 from mathutils import Vector
 
 from . import strings
 from .head_folder import HeadFolder, HeadFolderError, read_head_folder
-from .head_import import NewData, import_head, look_as_the_photo, obstacle
+from .head_import import NewData, grid, import_head, look_as_the_photo, obstacle
 from .head_versions import check_not_edited, check_own, find_head, is_head, rebuild_head, restore_version, versions
 from .head_view import frame_in_view
 from .turntable import add_turntable
 
 
 class ImportHead(bpy.types.Operator):
-    """File > Import > Headstitch head (folder)."""
+    """File > Import > Headstitch head (folder): the folder that is open, or all that are selected in it."""
 
     bl_idname = "import_scene.headstitch_head"
     bl_label = strings.IMPORT_LABEL
     bl_description = strings.IMPORT_DESCRIPTION
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender reads a plain set
 
-    # With a directory and no filepath, Blender's file browser shows folders only.
+    # With a directory and neither filepath nor files, Blender's file browser shows folders only.
     directory: StringProperty(name=strings.FOLDER, description=strings.FOLDER_DESCRIPTION, subtype="DIR_PATH")
+    dirs: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
     place: EnumProperty(
         name=strings.PLACE,
         description=strings.PLACE_DESCRIPTION,
@@ -74,63 +83,82 @@ class ImportHead(bpy.types.Operator):
         layout.prop(self, "frame_view")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Import, or say why not and leave the scene as it is."""
-        if not self.directory:
-            self.report({"ERROR"}, strings.CHOOSE_FOLDER)
+        """Import all, as one undo step; of a head that fails nothing stays, and the others come all the same."""
+        folders = self._folders()
+        why_not = self._refusal(context, folders)
+        if why_not is not None:
+            self.report({"ERROR"}, why_not)
             return {"CANCELLED"}
-        try:
-            why_not = obstacle(context.scene)
-            if why_not is not None:
-                raise HeadFolderError(why_not)  # noqa: TRY301  one way to refuse
-            head = read_head_folder(Path(bpy.path.abspath(self.directory)))
-            obj, warnings = self._rebuild(context, head) if self.replace else (self._add(context, head), [])
-        except HeadFolderError as error:
-            self.report({"ERROR"}, str(error))
+        heads: list[bpy.types.Object] = []
+        for folder, place in zip(folders, self._places(context, len(folders)), strict=True):
+            try:
+                head = read_head_folder(folder)
+                heads.append(self._rebuild(context, head) if self.replace else self._add(context, head, place, heads))
+            except HeadFolderError as error:
+                self.report({"ERROR"}, str(error))
+            except Exception as error:  # noqa: BLE001  what was made is gone again; the person has a sentence
+                traceback.print_exc()
+                reason = f"{type(error).__name__}: {error}"
+                self.report({"ERROR"}, strings.IMPORT_DEFECT.format(reason=reason))
+        if not heads:
             return {"CANCELLED"}
-        except Exception as error:  # noqa: BLE001  what was made is gone again; the panel has a sentence, the console all
-            traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}"
-            self.report({"ERROR"}, strings.IMPORT_DEFECT.format(reason=reason))
-            return {"CANCELLED"}
-        for warning in warnings:
-            self.report({"WARNING"}, warning)
-        counts = {"vertices": len(head.vertices), "faces": len(head.faces)}
-        self.report({"INFO"}, strings.IMPORTED.format(name=obj.name, **counts))
+        if not self.replace:
+            _select(context, heads)
+        if len(folders) > 1:
+            self.report({"INFO"}, strings.IMPORTED_SEVERAL.format(count=len(heads), all=len(folders)))
         return {"FINISHED"}
 
-    def _add(self, context: bpy.types.Context, head: HeadFolder) -> bpy.types.Object:
+    def _folders(self) -> list[Path]:
+        """What the file browser hands over: names in ``directory``, or, with none selected, that one's own path."""
+        if not self.directory:
+            return []
+        folder = Path(bpy.path.abspath(self.directory))
+        names = [each.name for each in self.dirs if each.name]
+        return [folder / name for name in dict.fromkeys(names)] or [folder]
+
+    def _refusal(self, context: bpy.types.Context, folders: list[Path]) -> str | None:
+        if not folders:
+            return strings.CHOOSE_FOLDER
+        if self.replace and len(folders) > 1:
+            return strings.REPLACE_TAKES_ONE.format(count=len(folders), name=self.replace)
+        return obstacle(context.scene)
+
+    def _places(self, context: bpy.types.Context, count: int) -> list[Vector]:
+        starts = {"CURSOR": context.scene.cursor.location, "WORLD": (0, 0, 0), "GIVEN": self.location}
+        return grid(context.scene, Vector(starts[self.place]), count)
+
+    def _add(
+        self, context: bpy.types.Context, head: HeadFolder, place: Vector, others: list[bpy.types.Object]
+    ) -> bpy.types.Object:
         _leave_mode(context)
-        places = {
-            "CURSOR": context.scene.cursor.location.copy(),
-            "WORLD": Vector((0, 0, 0)),
-            "GIVEN": Vector(self.location),
-        }
         with NewData():
-            obj, camera = import_head(
-                context.scene, head, places[self.place], self.with_camera, self.photo_view, self.as_asset
-            )
-            self._look(context, obj, camera)
-        for selected in context.selected_objects:
-            selected.select_set(False)
-        obj.select_set(True)
-        context.view_layer.objects.active = obj
+            obj, camera = import_head(context.scene, head, place, self.with_camera, self.photo_view, self.as_asset)
+            self._look(context, [*others, obj], camera)
+        self._tell(obj, head)
         return obj
 
-    def _rebuild(self, context: bpy.types.Context, head: HeadFolder) -> tuple[bpy.types.Object, list[str]]:
+    def _rebuild(self, context: bpy.types.Context, head: HeadFolder) -> bpy.types.Object:
         obj = find_head(self.replace)
         if obj.mode != "OBJECT":
             _leave_mode(context)
         check_not_edited(obj)
         camera, warnings = rebuild_head(context.scene, obj, head, self.with_camera, self.photo_view)
-        self._look(context, obj, camera)
-        return obj, warnings
+        self._look(context, [obj], camera)
+        for warning in warnings:
+            self.report({"WARNING"}, warning)
+        self._tell(obj, head)
+        return obj
 
-    def _look(self, context: bpy.types.Context, obj: bpy.types.Object, camera: bpy.types.Object | None) -> None:
+    def _look(self, context: bpy.types.Context, heads: list[bpy.types.Object], camera: bpy.types.Object | None) -> None:
         """The viewport and the scene's camera, as chosen; the last of what can fail comes first."""
         if self.frame_view:
-            frame_in_view(context, obj)
+            frame_in_view(context, heads)
         if camera is not None and self.with_camera and self.photo_view:
             look_as_the_photo(context.scene, camera)
+
+    def _tell(self, obj: bpy.types.Object, head: HeadFolder) -> None:
+        counts = {"vertices": len(head.vertices), "faces": len(head.faces)}
+        self.report({"INFO"}, strings.IMPORTED.format(name=obj.name, **counts))
 
 
 class RestoreVersion(bpy.types.Operator):
@@ -254,3 +282,12 @@ def _leave_mode(context: bpy.types.Context) -> None:
         bpy.ops.object.mode_set(mode="OBJECT")
     if context.mode != "OBJECT":
         raise HeadFolderError(strings.CANNOT_LEAVE_MODE)
+
+
+def _select(context: bpy.types.Context, heads: list[bpy.types.Object]) -> None:
+    """Select ``heads`` and nothing else; the first is active."""
+    for selected in context.selected_objects:
+        selected.select_set(False)
+    for obj in heads:
+        obj.select_set(True)
+    context.view_layer.objects.active = heads[0]

@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
+from mathutils import Vector
 
-from . import heartbeat, pictures, properties, strings
+from . import head_import, heartbeat, pictures, properties, strings
 from .head_versions import is_head, object_of
 from .session import Placement, Task, TaskError
-
-SPACING = 0.4  # metres between the heads of a grid
 
 
 def chosen_photo() -> tuple[Path, pictures.Writing | None]:
@@ -104,10 +102,7 @@ def add_rebake(context: bpy.types.Context, made: Task) -> Task:
 
 
 def grid(context: bpy.types.Context, count: int) -> list[tuple[float, float, float]]:
-    """Where ``count`` heads stand, in Blender units: rows from left to right, the first at the chosen place."""
+    """Where ``count`` heads stand, in Blender units: the first at the place that the panel says."""
     scene = context.scene
-    x, y, z = scene.cursor.location if properties.values["place"] == "CURSOR" else (0.0, 0.0, 0.0)
-    units = scene.unit_settings
-    step = SPACING / (1.0 if units.system == "NONE" else units.scale_length)
-    columns = max(1, math.ceil(math.sqrt(count)))
-    return [(x + step * (number % columns), y + step * (number // columns), z) for number in range(count)]
+    start = scene.cursor.location if properties.values["place"] == "CURSOR" else (0.0, 0.0, 0.0)
+    return [tuple(place) for place in head_import.grid(scene, Vector(start), count)]

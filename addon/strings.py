@@ -5,7 +5,10 @@ from __future__ import annotations
 # Blender's own style: labels in title case, descriptions without a full stop.
 IMPORT_MENU = "Headstitch head (folder)"
 IMPORT_LABEL = "Import Headstitch Head"
-IMPORT_DESCRIPTION = "Bring a finished head into the scene, from the folder that Headstitch made for it"
+IMPORT_DESCRIPTION = (
+    "Bring finished heads into the scene, from the folders that Headstitch made for them: the folder that is open, "
+    "or all that are selected in it"
+)
 
 FOLDER = "Head Folder"
 FOLDER_DESCRIPTION = "The folder that holds head.npz, albedo.png and head.json"
@@ -54,6 +57,7 @@ TURNTABLE_CAMERA_NAME = "{name} Turntable Camera"
 TURNTABLE_ADDED = "{name}: one turn in {frames} frames"
 
 IMPORTED = "{name}: {vertices} vertices, {faces} faces"
+IMPORTED_SEVERAL = "{count} of {all} heads are in the scene"
 CAMERA_NAME = "{name} Camera"
 ALBEDO_NAME = "{name} Albedo"
 PHOTO_NAME = "{name} Photo"
@@ -101,6 +105,7 @@ NO_HEAD_ACTIVE = "Select a head that Headstitch made"
 NO_VERSIONS = "This head has no other version; rebuild it to get one"
 NO_SUCH_HEAD = '"{name}" is no head of this file that Headstitch made; choose one of the scene, or import a new head'
 NO_SUCH_VERSION = '"{version}" is no version of "{name}"; choose one of its versions'
+REPLACE_TAKES_ONE = '{count} folders are chosen to rebuild "{name}", which takes one; choose one, or empty Rebuild'
 HEAD_LINKED = '"{name}" is linked from another file and cannot be changed; make it local, or import a new head'
 HEAD_IN_MODE = '"{name}" is being edited; go to Object Mode and try again'
 ALBEDO_NOT_SHOWN = 'No material of the head shows its texture any more; choose "{image}" in an image node to see it'
