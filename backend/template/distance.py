@@ -33,11 +33,11 @@ class DistanceGrid:
 
     def sample_distance(self, points: torch.Tensor) -> torch.Tensor:
         """Trilinear signed distance (N,) at world points (N, 3); the border's value outside the grid."""
-        return _trilinear(self.distance[..., None], self._to_nodes(points))[:, 0]
+        return trilinear(self.distance[..., None], self._to_nodes(points))[:, 0]
 
     def sample_skin(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Trilinear rest coordinates (N, 3), scalp (N,) and openness (N,) at world points (N, 3) near the surface."""
-        sampled = _trilinear(self.skin, self._to_nodes(points))
+        sampled = trilinear(self.skin, self._to_nodes(points))
         return sampled[:, :3], sampled[:, 3], sampled[:, 4]
 
     def _to_nodes(self, points: torch.Tensor) -> torch.Tensor:
@@ -116,7 +116,7 @@ def measure(solids: Solids, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return distance.astype(np.float32), skin
 
 
-def _trilinear(grid: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
+def trilinear(grid: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
     """Grid (X, Y, Z, C) at fractional node indices (N, 3) -> (N, C); indices are clamped to the grid."""
     size = torch.tensor(grid.shape[:3], dtype=nodes.dtype, device=nodes.device)
     where = nodes / (size - 1) * 2 - 1  # grid_sample wants (z, y, x) order for a (D, H, W) volume

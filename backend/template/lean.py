@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.ndimage import distance_transform_edt
 
 from ..camera import FOCAL, RADIUS
 from ..portrait.portrait import Portrait
-from .distance import measure
+from .distance import SPACING, measure, measure_grid, trilinear
 from .fit import TemplateFit, fit_template
 from .hair import measure_thickness, with_hair
 from .morphable import load_morphable
@@ -19,6 +20,7 @@ from .solid import Solids, make_solids
 
 _WIDTH = RADIUS / FOCAL  # world units across a picture at the distance of the head's centre
 _INSIDE = 0.5  # of the matte
+_HALF, _COARSE = 0.5, 0.018  # world units: half the side of the coarse grid, and between its nodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,33 @@ class Leaning:
         bald, skin = measure(self.bald, points)
         hairy = measure(self.hairy, points)[0] if self.thickness.any() else bald
         return bald, hairy, skin[:, :3]
+
+
+class LeaningGrid:
+    """What ``Leaning.measure`` says, on grids, so that millions of points can be asked about.
+
+    The distance with hair is as exact near the template's surface as ``DistanceGrid`` is; all else is trilinear between
+    exact values ``_COARSE`` apart, over the cube of half-side ``_HALF``.
+    """
+
+    def __init__(self, leaning: Leaning, device: torch.device | None = None) -> None:
+        device = device or torch.device("cpu")
+        self._fine = measure_grid(leaning.hairy).to(device)
+        count = int(np.ceil(2 * _HALF / _COARSE)) + 1
+        at = np.linspace(-_HALF, _HALF, count, dtype=np.float32)
+        nodes = np.stack(np.meshgrid(at, at, at, indexing="ij"), axis=-1).reshape(-1, 3)
+        bald, hairy, rest = leaning.measure(nodes)
+        table = np.column_stack([bald, hairy, rest]).reshape(count, count, count, 5)
+        self._coarse = torch.from_numpy(table).to(device)
+        self._low = torch.as_tensor(self._fine.origin, dtype=torch.float32, device=device)
+        self._high = self._low + SPACING * (torch.tensor(self._fine.distance.shape, device=device) - 1)
+
+    def sample(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Signed distances (N,) bald and with hair, and rest coordinates (N, 3), at world points (N, 3)."""
+        found = trilinear(self._coarse, (points + _HALF) * ((len(self._coarse) - 1) / (2 * _HALF)))
+        within = ((points >= self._low) & (points <= self._high)).all(1)
+        hairy = torch.where(within, self._fine.sample_distance(points), found[:, 1])
+        return found[:, 0], hairy, found[:, 2:]
 
 
 def lean(portrait: Portrait) -> Leaning:

@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from headstitch.backend.camera import CENTIMETRE, Camera
 from headstitch.backend.geometry import as_tensor, make_scene
 from headstitch.backend.portrait.portrait import Crop, Portrait
 from headstitch.backend.template.distance import measure
 from headstitch.backend.template.fit import average_fit
 from headstitch.backend.template.hair import with_hair
-from headstitch.backend.template.lean import lean, outline_distance, shown
+from headstitch.backend.template.lean import LeaningGrid, lean, outline_distance, shown
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,20 @@ def test_what_is_shown_is_the_photo_before_black_with_its_matte_and_outline():
     np.testing.assert_allclose(picture[:4, 0, 0], -1)
     np.testing.assert_allclose(picture[:4, 4, 4], 0.2, atol=1e-6)
     np.testing.assert_array_equal(picture[4], outline_distance(matte))
+
+
+def test_the_grid_says_what_the_leaning_measures(portrait):
+    """Near the surface to a tenth of a millimetre, elsewhere to what trilinear interpolation of a distance errs by."""
+    leaning = lean(portrait)
+    grid = LeaningGrid(leaning)
+    random = np.random.default_rng(1)
+    skin = leaning.hairy.body.vertex.positions.numpy()
+    skin = skin[(np.abs(skin) < 0.45).all(axis=1) & (skin[:, 1] > -0.3)]
+    near = skin[random.integers(len(skin), size=400)] + random.normal(0, 0.002, (400, 3)).astype(np.float32)
+    far = random.uniform(-0.49, 0.49, (400, 3)).astype(np.float32)
+    for points, tight in ((near, 0.0003), (far, 0.01)):
+        bald, hairy, rest = leaning.measure(points)
+        found = grid.sample(torch.from_numpy(points.astype(np.float32)))
+        assert np.abs(found[1].numpy() - hairy).mean() < tight
+        np.testing.assert_allclose(found[0], bald, atol=0.02)
+        assert np.median(np.linalg.norm(found[2].numpy() - rest, axis=1)) < 0.005
