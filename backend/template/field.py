@@ -20,12 +20,20 @@ _HAIRLESS = 0.5 - (0.5 + 2.5 * _HAIRLINE_NOISE) / _HAIRLINE_SHARPNESS
 _CAVITY_SHADE = 0.6  # how much darker skin is where nothing of the sky is in sight, as photos show ears and nostrils
 
 
+def density_of(distance: torch.Tensor) -> torch.Tensor:
+    """Density, in 1 / world unit, of signed distances in world units: Psi(-distance) / beta.
+
+    Psi is the Laplace distribution's cumulative function of scale beta = ``BETA`` (Yariv et al., Volume Rendering of
+    Neural Implicit Surfaces, 2021, equations 2 and 3 with alpha = 1 / beta).
+    """
+    tail = 0.5 * torch.exp(-distance.abs() / BETA)
+    return torch.where(distance > 0, tail, 1 - tail) / BETA
+
+
 class TemplateField:
     """Density and colour of the fitted template.
 
-    density = Psi(-distance) / beta with Psi the Laplace distribution's cumulative function of scale beta
-    (Yariv et al., Volume Rendering of Neural Implicit Surfaces, 2021, equations 2 and 3 with alpha = 1 / beta), so the
-    surface, at distance 0, has density 0.5 / beta.
+    The surface, at distance 0, has density 0.5 / beta (``density_of``).
     """
 
     def __init__(self, grid: DistanceGrid, palette: Palette, device: torch.device | None = None) -> None:
@@ -42,9 +50,7 @@ class TemplateField:
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """(N,) at world points (N, 3), in 1 / world unit."""
-        distance = self._grid.sample_distance(points)
-        tail = 0.5 * torch.exp(-distance.abs() / BETA)
-        return torch.where(distance > 0, tail, 1 - tail) / BETA
+        return density_of(self._grid.sample_distance(points))
 
     def color(self, points: torch.Tensor) -> torch.Tensor:
         """(N, 3) sRGB-encoded in [0, 1]: skin, and hair where hair grows."""
