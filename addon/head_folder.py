@@ -28,6 +28,7 @@ ARRAYS: Mapping[str, tuple[tuple[int | None, ...], str]] = {  # shape (None: any
     "cam2world": ((4, 4), "f"),
     "intrinsics": ((3, 3), "f"),
 }
+RECORD = "head.json"
 PRODUCT = "headstitch"  # as head.json says
 SCHEMA = 1  # of head.json that this add-on reads
 PROPERTY = "headstitch"  # custom property: head.json to the letter; beside it, to read in the sidebar:
@@ -82,7 +83,7 @@ def read_head_folder(folder: Path) -> HeadFolder:
     """
     if not folder.is_dir():
         raise HeadFolderError(strings.NOT_A_FOLDER.format(folder=folder))
-    npz, albedo, record = folder / "head.npz", folder / "albedo.png", folder / "head.json"
+    npz, albedo, record = folder / "head.npz", folder / "albedo.png", folder / RECORD
     for file in (npz, albedo, record):
         if not file.is_file():
             raise HeadFolderError(strings.FILE_MISSING.format(folder=folder, file=file.name))

@@ -21,7 +21,7 @@ from bpy.props import (
 from mathutils import Vector
 
 from . import strings
-from .head_folder import HeadFolder, HeadFolderError, read_head_folder
+from .head_folder import RECORD, HeadFolder, HeadFolderError, read_head_folder
 from .head_import import NewData, grid, import_head, look_as_the_photo, obstacle
 from .head_versions import check_not_edited, check_own, find_head, is_head, rebuild_head, restore_version, versions
 from .head_view import frame_in_view
@@ -29,16 +29,18 @@ from .turntable import add_turntable
 
 
 class ImportHead(bpy.types.Operator):
-    """File > Import > Headstitch head (folder): the folder that is open, or all that are selected in it."""
+    """File > Import > Headstitch head (folder): those whose record is selected, or the folder that is open."""
 
     bl_idname = "import_scene.headstitch_head"
     bl_label = strings.IMPORT_LABEL
     bl_description = strings.IMPORT_DESCRIPTION
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender reads a plain set
 
-    # With a directory and neither filepath nor files, Blender's file browser shows folders only.
+    # Blender's file browser never hands over several folders: to accept with one selected is to enter it. So it shows
+    # the records of the heads below the open folder, and they are what is selected.
     directory: StringProperty(name=strings.FOLDER, description=strings.FOLDER_DESCRIPTION, subtype="DIR_PATH")
-    dirs: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    filter_glob: StringProperty(default=RECORD, options={"SKIP_SAVE", "HIDDEN"})
     place: EnumProperty(
         name=strings.PLACE,
         description=strings.PLACE_DESCRIPTION,
@@ -63,6 +65,7 @@ class ImportHead(bpy.types.Operator):
         if not self.properties.is_property_set("frame_view"):
             self.frame_view = True
         context.window_manager.fileselect_add(self)
+        bpy.app.timers.register(_list_folders_below, first_interval=0.1)  # the browser opens after this call
         return {"RUNNING_MODAL"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -109,12 +112,12 @@ class ImportHead(bpy.types.Operator):
         return {"FINISHED"}
 
     def _folders(self) -> list[Path]:
-        """What the file browser hands over: names in ``directory``, or, with none selected, that one's own path."""
+        """Heads named in ``directory`` by folder or by record; with none named, the folder itself."""
         if not self.directory:
             return []
         folder = Path(bpy.path.abspath(self.directory))
-        names = [each.name for each in self.dirs if each.name]
-        return [folder / name for name in dict.fromkeys(names)] or [folder]
+        named = [folder / each.name for each in self.files if each.name]
+        return list(dict.fromkeys(path.parent if path.name == RECORD else path for path in named)) or [folder]
 
     def _refusal(self, context: bpy.types.Context, folders: list[Path]) -> str | None:
         if not folders:
@@ -282,6 +285,15 @@ def _leave_mode(context: bpy.types.Context) -> None:
         bpy.ops.object.mode_set(mode="OBJECT")
     if context.mode != "OBJECT":
         raise HeadFolderError(strings.CANNOT_LEAVE_MODE)
+
+
+def _list_folders_below() -> None:
+    """Let the file browser that asks for heads list what lies one folder deeper, too."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            space = area.spaces.active
+            if area.type == "FILE_BROWSER" and isinstance(space.active_operator, ImportHead) and space.params:
+                space.params.recursion_level = "ALL_1"
 
 
 def _select(context: bpy.types.Context, heads: list[bpy.types.Object]) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 IMPORT_MENU = "Headstitch head (folder)"
 IMPORT_LABEL = "Import Headstitch Head"
 IMPORT_DESCRIPTION = (
-    "Bring finished heads into the scene, from the folders that Headstitch made for them: the folder that is open, "
-    "or all that are selected in it"
+    "Bring finished heads into the scene, from the folders that Headstitch made for them: those whose head.json is "
+    "selected, or the folder that is open"
 )
 
 FOLDER = "Head Folder"

@@ -6,8 +6,8 @@ import pytest
 
 
 def run(bpy, folder, *names, undo=False, **options):
-    dirs = [{"name": name} for name in names]
-    return bpy.ops.import_scene.headstitch_head("EXEC_DEFAULT", undo, directory=f"{folder}/", dirs=dirs, **options)
+    files = [{"name": name} for name in names]
+    return bpy.ops.import_scene.headstitch_head("EXEC_DEFAULT", undo, directory=f"{folder}/", files=files, **options)
 
 
 def places(bpy, *names):
@@ -80,10 +80,10 @@ def test_a_head_takes_one_folder_to_be_rebuilt_from(bpy, heads):
     assert bpy.data.objects["ada"].data == mesh
 
 
-@pytest.mark.parametrize("names", [[""], ["{heads}/ada/"], ["{heads}/ada"]])
-def test_with_none_selected_blender_names_the_open_folder_or_nothing(bpy, heads, names):
+@pytest.mark.parametrize(("folder", "names"), [("ada", [""]), ("ada", ["head.json"]), (".", ["ada/head.json", "ada"])])
+def test_a_head_is_named_by_its_folder_or_its_record_and_comes_once(bpy, heads, folder, names):
     before = set(bpy.data.objects.keys())
-    run(bpy, heads / "ada", *(name.format(heads=heads) for name in names))
+    run(bpy, heads / folder, *names)
     assert set(bpy.data.objects.keys()) - before == {"ada", "ada Camera"}
 
 
