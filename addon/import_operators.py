@@ -40,7 +40,7 @@ class ImportHead(bpy.types.Operator):
     # the records of the heads below the open folder, and they are what is selected.
     directory: StringProperty(name=strings.FOLDER, description=strings.FOLDER_DESCRIPTION, subtype="DIR_PATH")
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
-    filter_glob: StringProperty(default=RECORD, options={"SKIP_SAVE", "HIDDEN"})
+    filter_glob: StringProperty(default="*.json", options={"SKIP_SAVE", "HIDDEN"})
     place: EnumProperty(
         name=strings.PLACE,
         description=strings.PLACE_DESCRIPTION,
