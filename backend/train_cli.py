@@ -1,4 +1,4 @@
-"""The train commands of the command line: visible, occluded. Under ``cli``.
+"""The train commands of the command line: visible, occluded, export. Under ``cli``.
 
 What is heavy is imported when a command runs.
 """
@@ -105,12 +105,45 @@ class TrainOccluded(_TrainDual):
 
 
 @dataclass(frozen=True)
+class TrainExport:
+    """Make a model of two trained encoders and the generator that they were trained for."""
+
+    visible: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    """Folder of the run of encoder 1, whose last checkpoint is taken, or a checkpoint."""
+    occluded: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    """Likewise of encoder 2."""
+    model: str
+    """Name or folder of the model that both were trained with."""
+    name: str
+    """Of the new model."""
+    half: Flag = False
+    """Keep weights in half precision."""
+    replace: Flag = False
+    """Take the place of a model of that name."""
+    debug: Flag = False
+    """Show the traceback of an error."""
+
+    def run(self) -> int:
+        """Write the model and tell where it is."""
+        with plain_errors():
+            with stop.held():
+                from .learning.export import export_model
+
+            made = export_model(
+                self.visible, self.occluded, self.model, self.name, half=self.half, replace=self.replace
+            )
+        print(f"The model {made.name} is in {made.folder}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Train:
     """Train the networks of a model. With torchrun on several GPUs: docs/train.md tells how."""
 
     command: Annotated[
         Annotated[TrainVisible, tyro.conf.subcommand("visible", prefix_name=False)]
-        | Annotated[TrainOccluded, tyro.conf.subcommand("occluded", prefix_name=False)],
+        | Annotated[TrainOccluded, tyro.conf.subcommand("occluded", prefix_name=False)]
+        | Annotated[TrainExport, tyro.conf.subcommand("export", prefix_name=False)],
         tyro.conf.arg(name=""),
     ]
     """What to train."""

@@ -9,6 +9,8 @@ from headstitch.backend.errors import ModelError, OptionError, TrainingError
 from headstitch.backend.learning.checkpoint import checkpoints, read_checkpoint
 from headstitch.backend.learning.config import SHIPPED, load_config
 from headstitch.backend.learning.identity import FaceNet
+from headstitch.backend.models.bundle import load_bundle
+from safetensors.torch import load_file
 
 from .conftest import write_photos
 from .test_judges import alex_state, heads_state
@@ -36,6 +38,31 @@ def test_both_encoders_train_from_the_command_line(train, tmp_path, capsys):
     header = read_checkpoint(checkpoints(tmp_path / "two")[-1])
     assert (header.step, header.config["training"]) == (3, "occluded")
     assert header.config["face_net"] is None
+
+
+def test_two_trained_encoders_become_a_model(train, tiny_bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HEADSTITCH_MODELS", str(tmp_path / "models"))
+    for which in ("visible", "occluded"):
+        assert train("--config", "tiny", "--steps", "1", which=which) == 0
+    runs = ("--visible", "training/visible", "--occluded", "training/occluded")
+    assert cli.main(["train", "export", *runs, "--model", str(tiny_bundle.folder), "--name", "mine"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"The model mine is in {tmp_path / 'models' / 'mine'}"
+    made = load_bundle("mine")
+    made.verify()
+    kept = load_file(checkpoints(tmp_path / "training" / "occluded")[-1])
+    state = made.encoder("occluded").state_dict()
+    assert all(torch.equal(value, kept[f"network/encoder/{name}"]) for name, value in state.items())
+    assert [source.name for source in made.sources] == [
+        f"{which}/step-00000001.safetensors" for which in ("visible", "occluded")
+    ]
+    swapped = ("--visible", "training/occluded", "--occluded", "training/visible")
+    assert cli.main(["train", "export", *swapped, "--model", "mine", "--name", "other"]) == ModelError.exit_code
+    assert "is of the training occluded, not visible" in capsys.readouterr().err
+    assert cli.main(["train", "export", *runs, "--model", "mine", "--name", "other"]) == ModelError.exit_code
+    assert "was trained with another model than mine" in capsys.readouterr().err
+    empty = ("--visible", str(tmp_path), "--occluded", "training/occluded")
+    assert cli.main(["train", "export", *empty, "--model", "mine", "--name", "other"]) == ModelError.exit_code
+    assert "holds no checkpoint" in capsys.readouterr().err
 
 
 def test_networks_out_of_files_are_taken_and_recorded(train, tmp_path):
