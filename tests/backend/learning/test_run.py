@@ -144,6 +144,16 @@ def test_a_figure_of_the_task_that_is_no_number_is_null_in_the_log(tmp_path):
     assert read_log(tmp_path)[0]["odd"] is None
 
 
+def test_what_a_kill_in_the_middle_of_a_checkpoint_leaves_is_cleared_away(tmp_path):
+    train(tmp_path, steps=2)
+    leftover = tmp_path / "checkpoints" / ".step-00000003.safetensors.partial-0123abcd"
+    leftover.write_bytes(b"half")
+    (tmp_path / "checkpoints" / "notes.txt").write_text("a person's own")
+    assert train(tmp_path, steps=3).step == 3
+    assert not leftover.exists()
+    assert (tmp_path / "checkpoints" / "notes.txt").exists()
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     class Second(Toy):
         def step(self, turn):
