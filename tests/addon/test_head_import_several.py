@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import SimpleNamespace
+
 import pytest
 
 
@@ -96,3 +99,22 @@ def test_all_of_them_fill_the_view(bpy, heads):
         run(bpy, heads, "ben", "cleo", frame_view=True, place="WORLD")
     assert view.view_distance > 1.5 * alone
     assert view.view_location.x == pytest.approx(0.2, abs=0.02)
+
+
+def test_only_the_browser_that_asks_for_heads_lists_what_lies_a_folder_deeper(bpy, monkeypatch):
+    operators = importlib.import_module("bl_ext.user_default.headstitch.addon.import_operators")
+    ours, other = type("ImportHead", (), {}), object()
+
+    def browser(operator, kind="FILE_BROWSER"):
+        params = SimpleNamespace(recursion_level="NONE")
+        return SimpleNamespace(
+            type=kind, spaces=SimpleNamespace(active=SimpleNamespace(active_operator=operator, params=params))
+        )
+
+    areas = [browser(ours()), browser(other), browser(ours(), kind="VIEW_3D")]
+    windows = [SimpleNamespace(screen=SimpleNamespace(areas=areas))]
+    here = SimpleNamespace(context=SimpleNamespace(window_manager=SimpleNamespace(windows=windows)))
+    monkeypatch.setattr(operators, "bpy", here)
+    monkeypatch.setattr(operators, "ImportHead", ours)
+    assert operators._list_folders_below() is None  # the timer is not called again
+    assert [area.spaces.active.params.recursion_level for area in areas] == ["ALL_1", "NONE", "NONE"]
