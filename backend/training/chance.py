@@ -26,7 +26,7 @@ class Part(IntEnum):
 
 
 def dice(seed: int, number: int, part: Part, *which: int) -> np.random.Generator:
-    """The generator of one part of head ``number`` of the data set ``seed``; ``which`` of them, where there are many."""
+    """The generator of one part of head ``number`` of the data set ``seed``, or ``which`` of many."""
     return np.random.default_rng([seed, number, int(part), *which])
 
 

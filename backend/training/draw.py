@@ -25,6 +25,7 @@ __all__ = ["Picture", "draw", "encoded", "light_head", "stage_head"]
 
 SAMPLES = 2  # in each direction of a pixel
 _BACKGROUND = (0.42, 0.45, 0.50)
+_LIDS = 0.78  # of the light on the eyes: what lids and lashes take, which are too fine for the mesh
 _JUMP = 0.012  # world units of depth between neighbours from which on one of them ends
 # Gloss by label: how much light comes back at right angles, and the exponents of a narrow and a wide lobe.
 _GLOSS = {
@@ -59,19 +60,19 @@ class Picture:
 def draw(lit: LitHead, camera: Camera, size: int = 256) -> Picture:
     """The lit head from a camera, ``size`` pixels wide."""
     canvas = _draw_body(lit, camera, size)
+    alpha = np.isfinite(canvas.depth).astype(np.float32)
     if len(lit.stage.hairs.starts):
-        splat(lit, camera, canvas)
+        alpha = _draw_hair(lit, camera, canvas, alpha)
     if lit.stage.head.glasses is not None:
         _draw_lenses(lit, camera, canvas, lit.stage.head.glasses)
-    hit = np.isfinite(canvas.depth)
     each = (size, SAMPLES, size, SAMPLES)
     nearest = canvas.depth.reshape(each).transpose(0, 2, 1, 3).reshape(size, size, -1)
     row, column = np.divmod(nearest.argmin(axis=2), SAMPLES)
     row += SAMPLES * np.arange(size)[:, None]
     column += SAMPLES * np.arange(size)
     return Picture(
-        linear=cv2.resize(canvas.color * hit[..., None], (size, size), interpolation=cv2.INTER_AREA),
-        alpha=cv2.resize(hit.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA),
+        linear=cv2.resize(canvas.color, (size, size), interpolation=cv2.INTER_AREA),
+        alpha=cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA),
         depth=canvas.depth[row, column],
         normals=canvas.normals[row, column],
         label=canvas.label[row, column],
@@ -131,14 +132,14 @@ def _cast(
     a, b, c = stage.faces[triangle].T
     values = lit.shown[a] * (1 - u - v) + lit.shown[b] * u + lit.shown[c] * v
     normal = unit(values[:, 0:3])
-    clothes, light = values[:, 6], values[:, 10:13]
+    clothes, light = values[:, 6], values[:, 11:14]
     kind = stage.label[triangle]
     albedo = values[:, 7:10]
     eyes = kind == Label.EYE
-    albedo[eyes] = linear(paint(stage.head.colors, Label.EYE, values[eyes, 3:6]))
+    albedo[eyes] = _LIDS * linear(paint(stage.head.colors, Label.EYE, values[eyes, 3:6]))
     kind = np.where((kind == Label.SKIN) & (clothes > 0.5), np.uint8(Label.CLOTHES), kind)
     cavity = np.where(kind == Label.MOUTH, np.float32(0.5), np.float32(1))[:, None]
-    shade = albedo * light * cavity + _gloss(lit, normal, -ways[hit], kind, values[:, 13:])
+    shade = albedo * light * cavity + _gloss(lit, normal, -ways[hit], kind, values[:, 14:]) * values[:, 10:11]
     color, normals = np.zeros((len(rays), 3), np.float32), np.zeros((len(rays), 3), np.float32)
     depth, label = np.full(len(rays), np.inf, np.float32), np.full(len(rays), 255, np.uint8)
     color[hit], normals[hit], label[hit] = shade, normal, kind
@@ -174,6 +175,24 @@ def _gloss(lit: LitHead, normal: np.ndarray, back: np.ndarray, kind: np.ndarray,
         lobes = lobes * rim * np.clip((normal @ towards) * 4, 0, 1) * np.clip(normal @ towards + 0.3, 0, 1)
         shine += (lobes * seen[:, number])[:, None] * lamp.color.astype(np.float32)
     return shine
+
+
+def _draw_hair(lit: LitHead, camera: Camera, canvas: Canvas, alpha: np.ndarray) -> np.ndarray:
+    """Strands over the body, and alpha (W, W) of both.
+
+    A sample is hair or is none; where hair is thin that would be grain. So its colour comes from the samples about, and
+    its share from how often it covers the place. Colours stay multiplied by alpha: no rim of another colour.
+    """
+    before = canvas.color.copy()
+    covered = splat(lit, camera, canvas)
+    taken = np.any(canvas.color != before, axis=2).astype(np.float32)
+    hair = np.dstack([canvas.color * taken[..., None], taken])
+    near, wide = cv2.GaussianBlur(hair, (0, 0), 0.5), cv2.GaussianBlur(hair, (0, 0), 1.6)
+    near = near + 0.02 * wide  # where no sample close by was hair
+    tint = near[..., :3] / np.maximum(near[..., 3:], 1e-6)
+    share = 1 - np.exp(-1.25 * cv2.GaussianBlur(covered, (0, 0), 0.7))
+    np.copyto(canvas.color, before + share[..., None] * (tint - before))
+    return alpha + share * (1 - alpha)
 
 
 def _draw_lenses(lit: LitHead, camera: Camera, canvas: Canvas, glasses: Glasses) -> None:

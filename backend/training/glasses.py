@@ -1,4 +1,4 @@
-"""Glasses for some heads: a frame of tubes and two thin lenses, placed by landmarks. In pictures, not in the surface."""
+"""Glasses for some heads: a frame of tubes and two thin lenses, placed by landmarks; in pictures alone."""
 
 from __future__ import annotations
 

@@ -32,8 +32,12 @@ class Canvas:
     label: np.ndarray  # (W, W) uint8
 
 
-def splat(lit: LitHead, camera: Camera, canvas: Canvas) -> None:
-    """Draw the strands: each sample takes the nearest, as often as its width covers one."""
+def splat(lit: LitHead, camera: Camera, canvas: Canvas) -> np.ndarray:
+    """Draw the strands: each sample takes the nearest, as often as its width covers one.
+
+    Returns:
+        (W, W) float32 how often hair covers each sample; smoother than the samples that it took.
+    """
     wide = len(canvas.depth)
     hairs = lit.stage.hairs
     place = _project(camera, hairs.points)
@@ -67,6 +71,18 @@ def splat(lit: LitHead, camera: Camera, canvas: Canvas) -> None:
     canvas.normals.reshape(-1, 3)[cell] = normal
     canvas.depth.ravel()[cell] = np.minimum(dot[first, 2], canvas.depth.ravel()[cell])
     canvas.label.ravel()[cell] = hairs.label[hairs.strand[node]]
+    return _spread(dot[kept], wide)
+
+
+def _spread(dot: np.ndarray, wide: int) -> np.ndarray:
+    """(W, W) dots (n, 3), each shared by the four samples about it."""
+    at = dot[:, :2] * np.float32(wide) + np.float32(0.5)
+    whole = at.astype(np.int32)
+    (x, y), cell = (at - whole).T, whole[:, 1] * (wide + 2) + whole[:, 0]
+    total = np.zeros((wide + 2) ** 2)
+    for step, weight in ((0, (1 - x) * (1 - y)), (1, x * (1 - y)), (wide + 2, (1 - x) * y), (wide + 3, x * y)):
+        total += np.bincount(cell + step, weight, len(total))[: len(total)]
+    return total.reshape(wide + 2, wide + 2)[1:-1, 1:-1].astype(np.float32)
 
 
 def _project(camera: Camera, points: np.ndarray) -> np.ndarray:
@@ -121,7 +137,7 @@ def _shade(lit: LitHead, camera: Camera, node: np.ndarray, share: np.ndarray) ->
         soft = 0.3 * min(lamp.width, 1.0)
         surface = 0.055 * _lobe(half, _SURFACE, soft) * np.sqrt(np.clip(0.5 + 0.5 * across, 0, 1))
         inside = 0.16 * _lobe(half, _INSIDE, soft) * np.clip(0.4 + 0.6 * across, 0, 1)
-        through = 0.55 * _lobe(half, _THROUGH, soft) * np.clip(-across, 0, 1) ** 4
+        through = 0.40 * _lobe(half, _THROUGH, soft) * np.clip(-across, 0, 1) ** 4
         spread = 0.62 * np.cos(lit_at) * (0.55 + 0.45 * across)
         body = spread[:, None] * loss + gain * (
             surface[:, None] + inside[:, None] * inner * (0.3 + 0.7 * inner) + through[:, None] * tint

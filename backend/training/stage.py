@@ -53,7 +53,7 @@ class Stage:
     edges: np.ndarray  # (E, 2) int32 of the coarse mesh; each has a vertex in its middle
     coarse: np.ndarray  # (v, 3) float32 vertices where light is worked out, the first of the fine ones
     coarse_normals: np.ndarray  # (v, 3) float32
-    fixed: np.ndarray  # (V, 10) float32 normal 3, rest 3, clothes 1, linear albedo 3
+    fixed: np.ndarray  # (V, 11) float32 normal 3, rest 3, clothes 1, linear albedo 3, gloss 1
     shine: float  # of the skin
     hairs: Hairs
 
@@ -101,7 +101,7 @@ class LitHead:
 
     stage: Stage
     light: Light
-    shown: np.ndarray  # (V, 13 + lamps) float32 ``Stage.fixed``, light 3, how much of each lamp is seen
+    shown: np.ndarray  # (V, 14 + lamps) float32 ``Stage.fixed``, light 3, how much of each lamp is seen
     hair_sky: np.ndarray  # (L, 3) float32
     hair_lamps: np.ndarray  # (L, lamps) float32 share of each lamp that arrives
 
@@ -131,6 +131,8 @@ def stage_head(head: SyntheticHead) -> Stage:
     if head.glasses is not None:
         albedo[vertex_label == GLASSES] = linear(head.glasses.color)
     random = np.random.default_rng([head.seed, head.number, 97])
+    pores = np.exp(random.normal(0, 0.45, len(vertices)))
+    albedo *= np.exp(random.normal(0, 0.035, (len(vertices), 1)))
     return Stage(
         head=head,
         scene=make_scene(vertices, halved),
@@ -139,7 +141,7 @@ def stage_head(head: SyntheticHead) -> Stage:
         edges=edges,
         coarse=coarse,
         coarse_normals=normals,
-        fixed=np.column_stack([fixed, albedo]).astype(np.float32),
+        fixed=np.column_stack([fixed, albedo, pores]).astype(np.float32),
         shine=float(random.uniform(0.45, 1.5)),
         hairs=_hairs(head, random),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..camera import CENTIMETRE, FOCAL, RADIUS, Camera
 from .backgrounds import draw_background, spill
+from .body import Label
 from .chance import Part, dice
 from .draw import Picture, draw, light_head, stage_head
 from .head import SyntheticHead
@@ -17,6 +18,7 @@ from .photo import Damage, develop, draw_damage, told
 _SEED_AROUND = 1 << 20  # numbers of views from around begin here, so that more photos do not change them
 _NEAREST, _FARTHEST = 50, 300  # centimetres from lens to face; nearer is an outstretched arm, farther a long lens
 _EYES_AND_MOUTH = (33, 133, 362, 263, 61, 291)  # landmarks whose place in the picture a lens leaves as it is
+_METER = 0.24  # linear brightness that cameras aim at
 _PLAIN = (0.165, 0.191, 0.241)  # linear grey behind views from around
 
 
@@ -104,6 +106,7 @@ def take(shot: Shot, picture: Picture) -> View:
     if shot.kind == "photo":
         attributes["background"], background = draw_background(random, shot.light, size)
         scene = spill(picture.linear, picture.alpha, background, float(random.uniform(0.0, 0.15)))
+        scene = scene * np.float32(2.0 ** metered(picture, scene))
     else:
         scene = picture.over(np.array(_PLAIN, np.float32))
     return View(
@@ -117,6 +120,14 @@ def take(shot: Shot, picture: Picture) -> View:
         kind=shot.kind,
         attributes=attributes,
     )
+
+
+def metered(picture: Picture, scene: np.ndarray) -> float:
+    """Stops by which a camera brightens a scene (S, S, 3): part of the way to a middle grey, the face counting most."""
+    gray = scene @ np.array([0.3, 0.59, 0.11], np.float32)
+    face = gray[picture.label == Label.SKIN]
+    level = 0.7 * float(np.median(face)) + 0.3 * float(gray.mean()) if len(face) else float(gray.mean())
+    return float(np.clip(0.65 * np.log2(_METER / max(level, 1e-3)), -1.2, 2.0))
 
 
 def nearer_lens(camera: Camera, centimetres: float, landmarks: np.ndarray) -> Camera:
