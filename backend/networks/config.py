@@ -5,14 +5,32 @@ network.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..errors import ModelError
 
 PLANES = 3
 CAMERA = 25  # numbers in a camera label
+Config = TypeVar("Config")
 # The most that an encoder's sizes may be, far beyond what anyone trains: a model's file may say anything.
 MOST_CHANNELS, MOST_BLOCKS, MOST_ROWS, MOST_PIXELS = 1 << 14, 128, 64, 2048
+
+
+def from_record(kind: type[Config], values: dict[str, Any]) -> Config:
+    """A configuration, a dataclass, out of model.json.
+
+    Raises:
+        ValueError: a key is missing or unknown, or the configuration refuses a value.
+    """
+    known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    if set(values) != known:
+        raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
+    return kind(**values)
+
+
+def to_record(config: Any) -> dict[str, Any]:
+    """A configuration, a dataclass, as it stands in model.json."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ class GeneratorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in model.json."""
-        return asdict(self)
+        return to_record(self)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> GeneratorConfig:
@@ -75,10 +93,7 @@ class GeneratorConfig:
         Raises:
             ValueError: a key is missing or unknown.
         """
-        known = {field.name for field in fields(GeneratorConfig)}
-        if set(values) != known:
-            raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
-        return GeneratorConfig(**values)
+        return from_record(GeneratorConfig, values)
 
 
 OFFICIAL = GeneratorConfig()
@@ -169,7 +184,7 @@ class EncoderConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in model.json."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return to_record(self)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> EncoderConfig:
@@ -178,10 +193,7 @@ class EncoderConfig:
         Raises:
             ValueError: a key is missing or unknown, or a size cannot be.
         """
-        known = {field.name for field in fields(EncoderConfig)}
-        if set(values) != known:
-            raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
-        return EncoderConfig(**values)
+        return from_record(EncoderConfig, values)
 
 
 OFFICIAL_ENCODER = EncoderConfig()

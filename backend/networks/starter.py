@@ -10,7 +10,7 @@ high-rate stage), and two things that make them learn from thousands of heads in
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...kernels.trigrid import AXES, Rows, look_up, to_rows
-from .config import CAMERA, PLANES
+from .config import CAMERA, PLANES, from_record, to_record
 from .mapping import Mapping
 from .synthesis import SynthesisNetwork
 
@@ -85,7 +85,7 @@ class StarterConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in model.json."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return to_record(self)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> StarterConfig:
@@ -94,10 +94,7 @@ class StarterConfig:
         Raises:
             ValueError: a key is missing or unknown, or a size cannot be.
         """
-        known = {field.name for field in fields(StarterConfig)}
-        if set(values) != known:
-            raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
-        return StarterConfig(**values)
+        return from_record(StarterConfig, values)
 
 
 @dataclass(frozen=True)
