@@ -55,9 +55,7 @@ def tiny_bundle(tiny_state, tmp_path_factory):
     torch.manual_seed(1)
     encoders = {which: (Encoder(sizes).state_dict(), sizes) for which in ("visible", "occluded")}
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    return write_bundle(
-        folder, name="tiny", generator=tiny_state, config=CONFIG, encoders=encoders, licence="CC0-1.0"
-    )
+    return write_bundle(folder, name="tiny", generator=tiny_state, config=CONFIG, encoders=encoders, licence="CC0-1.0")
 
 
 def write_photos(folder, count=10, side=48):
