@@ -55,14 +55,14 @@ def make_collider(body: Body) -> Collider:
     return Collider(distance, (slopes[0], slopes[1], slopes[2]))
 
 
-def clear_face(points: np.ndarray) -> np.ndarray:
-    """Points (..., 3) moved sideways out of the bubble in front of the face."""
+def clear_face(points: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    """Points (N, 3) moved sideways out of the bubble in front of the face, which is ``wide`` (N,) times as wide."""
     inside = (points - _BUBBLE_CENTRE) / _BUBBLE_RADII
-    room = 1 - inside[..., 1] ** 2 - inside[..., 2] ** 2
-    half = np.sqrt(np.maximum(room, 0)) * _BUBBLE_RADII[0]
+    room = 1 - inside[:, 1] ** 2 - inside[:, 2] ** 2
+    half = np.sqrt(np.maximum(room, 0)) * _BUBBLE_RADII[0] * wide
     moved = points.copy()
-    side = np.where(points[..., 0] >= 0, 1.0, -1.0)
-    moved[..., 0] = np.where((room > 0) & (np.abs(points[..., 0]) < half), side * half, points[..., 0])
+    side = np.where(points[:, 0] >= 0, 1.0, -1.0)
+    moved[:, 0] = np.where((room > 0) & (np.abs(points[:, 0]) < half), side * half, points[:, 0])
     return moved
 
 

@@ -12,7 +12,7 @@ from ..body import Body, Label
 from ..chance import Part, dice
 from ..vectors import Waves, smooth, unit
 from .collide import Collider
-from .grow import fringe_share, grow_guides, part_side, resample
+from .grow import Course, find_courses, grow_guides, resample, trim
 from .scalp import Roots, draw_roots
 from .styles import Style
 
@@ -46,7 +46,7 @@ def grow_hair(
     if count == 0:
         return np.zeros((0, style.points, 3), np.float32)
     roots = draw_roots(body, max(int(GUIDES * min(1.0, 2 * share)), 60), style.line, stray, random)
-    steps = min(_GUIDE_STEPS, style.points) if style.comb != "tied" else 32
+    steps = min(_GUIDE_STEPS, style.points) if style.comb != "tied" and style.up is None else 32
     guides = grow_guides(style, roots, collider, stray, random, steps)
     return _children(body, style, guides, roots, collider, stray, random, count)
 
@@ -56,7 +56,8 @@ def _children(
     random: np.random.Generator, count: int,
 ) -> np.ndarray:  # fmt: skip
     own = draw_roots(body, count, style.line, stray, random)
-    theirs, mine = _features(style, roots, stray), _features(style, own, stray)
+    course = find_courses(style, own, stray)
+    theirs, mine = _features(style, roots, find_courses(style, roots, stray)), _features(style, own, course)
     distance, near = (np.asarray(found) for found in KDTree(theirs).query(mine, k=_NEIGHBOURS))
     weight = 1 / (distance + 0.004) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
@@ -64,17 +65,15 @@ def _children(
     strands = np.zeros((count, guides.shape[1], 3), np.float32)
     for k in range(_NEIGHBOURS):
         strands += relative[near[:, k]] * weight[:, k, None, None].astype(np.float32)
-    shorter = np.clip(1 - np.abs(random.normal(0, style.ragged, count)), 0.4, 1)
-    strands = resample(strands, shorter[:, None] * np.linspace(0, 1, style.points)).astype(np.float32)
-    if style.comb == "tied":  # all come together in the tie
-        strands += own.points[:, None].astype(np.float32) * (1 - _gathered(strands))
-        strands += _blended(guides, near, weight)[:, None] * _gathered(strands)
-    else:
-        strands += own.points[:, None].astype(np.float32)
+    together = _gathered(strands) * course.tied[:, None, None].astype(np.float32)  # all come together in the tie
+    strands += own.points[:, None].astype(np.float32) * (1 - together)
+    strands += _blended(guides, near, weight)[:, None] * together
     leader = _leaders(theirs, mine, style, random)
     strands = _clumped(strands, guides, leader, style, random)
+    keep = trim(style, strands, course, own, leader, random)
+    strands = resample(strands, keep[:, None] * np.linspace(0, 1, style.points)).astype(np.float32)
     arc = _arc(strands)
-    strands = _curled(strands, arc, leader, style, random)
+    strands = _curled(strands, arc, leader, course, style, random)
     strands = _waved(strands, arc, leader, style, random)
     gap = np.minimum(_SKIN_GAP, 0.8 * arc)
     loose = strands[:, 1:]
@@ -83,11 +82,10 @@ def _children(
     return strands
 
 
-def _features(style: Style, roots: Roots, stray: Waves) -> np.ndarray:
-    """Roots as points (N, 5) that are near each other where strands may be blended: not across a parting or fringe."""
-    side = part_side(style, roots, stray) * smooth(-0.26, -0.18, roots.rest[:, 2]) * (style.comb == "part")
-    fringe = fringe_share(style, roots) >= 0.5
-    return np.column_stack([roots.rest, side, fringe])
+def _features(style: Style, roots: Roots, course: Course) -> np.ndarray:
+    """Roots as points (N, 6) that are near each other where strands may be blended: of one side, fringe or tie."""
+    side = course.side * smooth(-0.26, -0.18, roots.rest[:, 2]) * (style.comb == "part")
+    return np.column_stack([roots.rest, side, course.fringe >= 0.5, course.tied])
 
 
 def _gathered(strands: np.ndarray) -> np.ndarray:
@@ -102,7 +100,7 @@ def _blended(guides: np.ndarray, near: np.ndarray, weight: np.ndarray) -> np.nda
 def _leaders(theirs: np.ndarray, mine: np.ndarray, style: Style, random: np.random.Generator) -> np.ndarray:
     """(S,) the guide that leads each strand's lock."""
     chosen = random.choice(len(theirs), min(style.locks, len(theirs)), replace=False)
-    wobble = mine + random.normal(0, 0.004, mine.shape) * [1, 1, 1, 0, 0]
+    wobble = mine + random.normal(0, 0.004, mine.shape) * [1, 1, 1, 0, 0, 0]
     return chosen[KDTree(theirs[chosen]).query(wobble)[1]]
 
 
@@ -112,15 +110,18 @@ def _clumped(
     """Strands drawn towards their lock's leader, more towards the tip; each keeps a part of its own way."""
     along = np.linspace(0, 1, strands.shape[1])
     way = resample(guides, np.broadcast_to(along, (len(guides), len(along)))).astype(np.float32)[leader]
-    pull = style.clump * random.uniform(0.45, 1.0, (len(strands), 1)) * smooth(0.0, 0.9, along)[None]
-    pull = pull[..., None].astype(np.float32)
-    return strands + (way - strands) * pull * np.float32(0.85)
+    soon = 0.9 - 0.5 * style.clump if style.curl else 0.9
+    pull = (
+        style.clump * random.uniform(0.2 + 0.6 * style.clump, 1.0, (len(strands), 1)) * smooth(0.0, soon, along)[None]
+    )
+    return strands + (way - strands) * pull[..., None].astype(np.float32) * np.float32(0.95)
 
 
 def _curled(
-    strands: np.ndarray, arc: np.ndarray, leader: np.ndarray, style: Style, random: np.random.Generator
-) -> np.ndarray:
-    """A helix about each strand's way; hairs of a lock turn together."""
+    strands: np.ndarray, arc: np.ndarray, leader: np.ndarray, course: Course, style: Style,
+    random: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """A helix about each strand's way; hairs of a lock turn together. Tied hair curls beyond the tie."""
     if not style.curl:
         return strands
     first, second = _frames(strands)
@@ -130,6 +131,8 @@ def _curled(
     radius = style.curl * CENTIMETRE * np.exp(random.normal(0, 0.2, many))[leader]
     angle = 2 * np.pi * turns[:, None] * arc + phase[:, None]
     size = radius[:, None] * smooth(0.0, 4.0 * style.curl * CENTIMETRE, arc)
+    size = size * (1 - 0.75 * course.fringe[:, None])  # or it would spring into the eyes
+    size = size * np.where(course.tied[:, None], smooth(0.45, 0.75, np.linspace(0, 1, arc.shape[1])), 1.0)
     turned = np.cos(angle) * size, np.sin(angle) * size
     return (strands + first * turned[0][..., None] + second * turned[1][..., None]).astype(np.float32)
 
