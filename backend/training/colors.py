@@ -42,6 +42,13 @@ _IRISES = (
 )
 # Melanin's two pigments: the colour that is left of white hair, by a power of how much there is of each.
 _EUMELANIN, _PHEOMELANIN = np.array([0.55, 0.86, 1.35]), np.array([0.12, 0.55, 1.15])
+_PALE = np.array([0.74, 0.73, 0.71])  # of grey hair
+_DYES = (  # and how often
+    ((0.80, 0.66, 0.44), 5), ((0.86, 0.79, 0.66), 3), ((0.46, 0.19, 0.10), 3), ((0.34, 0.07, 0.07), 2),
+    ((0.07, 0.06, 0.06), 3), ((0.30, 0.17, 0.09), 4), ((0.80, 0.45, 0.55), 0.6), ((0.22, 0.32, 0.55), 0.6),
+    ((0.36, 0.20, 0.48), 0.4),
+)  # fmt: skip
+_DYE_CHANCES = np.array([often for _, often in _DYES]) / sum(often for _, often in _DYES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +59,7 @@ class Colors:
         skin, lips, hair, brow, clothes, iris: base colours (3,).
         melanin: of the skin, 0.1 very fair .. 3 very dark.
         grey: share of grey hairs, 0 .. 1.
+        streaks: colour of dyed locks (3,), or None.
         freckles, blush, bags, stubble: 0 .. 1.
         beard: "none", "stubble", "moustache", "goatee", "short" or "full".
         style: whose scalp shows through the hair.
@@ -66,6 +74,7 @@ class Colors:
     iris: np.ndarray
     melanin: float
     grey: float
+    streaks: np.ndarray | None
     freckles: float
     blush: float
     bags: float
@@ -102,6 +111,9 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
     iris = np.array(_IRISES[int(random.choice(len(_IRISES), p=chance / chance.sum()))])
     beards, often = ("none", "stubble", "moustache", "goatee", "short", "full"), [0.40, 0.26, 0.05, 0.08, 0.12, 0.09]
     beard = str(random.choice(beards, p=often)) if who.male > 0.6 and who.years > 19 else "none"
+    streaks = None
+    if beard == "none":
+        hair, grey, streaks = _dyed(hair, grey, who, dice(seed, number, Part.SKIN, 1))
     lips = skin * np.array([0.94, 0.74, 0.74]) * random.uniform(0.88, 1.0)
     if who.male < 0.4 and random.random() < 0.25:  # lipstick
         lips = 0.4 * lips + 0.6 * np.array([0.62, 0.20, 0.24]) * random.uniform(0.7, 1.15)
@@ -115,6 +127,7 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
         iris=np.clip(iris * random.uniform(0.8, 1.2), 0, 1),
         melanin=melanin,
         grey=grey,
+        streaks=streaks,
         freckles=float(random.random() ** 4 * (melanin < 0.9)),
         blush=float(random.uniform(0.1, 0.6)),
         bags=float(np.clip(random.normal(0.25 + (who.years - 30) / 90, 0.2), 0, 1)),
@@ -129,25 +142,53 @@ def draw_colors(seed: int, number: int, who: Person, style: Style, stray: Waves)
     )
 
 
-def hair_colors(
-    colors: Colors, base: np.ndarray, count: int, random: np.random.Generator, greying: float = 1.0
-) -> np.ndarray:
-    """(count, 3) float32: each hair a little lighter or darker than ``base`` (3,), some grey.
+def _dyed(
+    hair: np.ndarray, grey: float, who: Person, random: np.random.Generator
+) -> tuple[np.ndarray, float, np.ndarray | None]:
+    """Hair (3,), share of grey and colour of streaks as the hairdresser leaves them: some dye all, some a few locks."""
+    chance = 0.22 - 0.18 * who.male
+    dye = np.array(_DYES[int(random.choice(len(_DYES), p=_DYE_CHANCES))][0]) * np.exp(random.normal(0, 0.1))
+    drawn = random.random()
+    if drawn < chance:
+        return np.clip(0.88 * dye + 0.12 * hair, 0.04, 0.95), 0.12 * grey, None
+    if drawn < 1.6 * chance and hair.mean() < 0.5:
+        return hair, 0.4 * grey, np.clip(hair + np.array([0.26, 0.19, 0.11]) * random.uniform(0.6, 1.4), 0.04, 0.95)
+    return hair, grey, None
 
-    ``greying``: how much of the head's share of grey hairs these have; brows and beards have less.
+
+def hair_colors(
+    colors: Colors, base: np.ndarray, roots: np.ndarray, random: np.random.Generator, *, greying: float = 1.0,
+    sheer: float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """(S, 3) float32: hairs from ``roots`` (S, 3; upright), a little lighter or darker than ``base`` (3,), and grey.
+
+    Grey comes by locks, at the temples first, as a mix that few hairs stand out from; brows and beards have less of the
+    head's share of it (``greying``). ``sheer``, 0 .. 1: how much skin shines through, as through stubble.
     """
-    lightness = np.exp(random.normal(0, 0.13, (count, 1)))
+    count = len(roots)
+    locks = colors.stray(roots * 2.2)
+    lightness = np.exp(0.07 * locks[:, :1] + random.normal(0, 0.10, (count, 1)))
     warmth = np.exp(random.normal(0, 0.03, (count, 3)))
     shade = base * lightness * warmth
-    grey = random.random((count, 1)) < colors.grey * greying
-    pale = 0.65 * np.array([0.74, 0.73, 0.71]) + 0.35 * mean_hair(colors)
-    pale = pale * np.exp(random.normal(0, 0.09, (count, 1)))
-    return np.clip(np.where(grey, pale, shade), 0.02, 0.97).astype(np.float32)
+    if colors.streaks is not None:
+        streak = smooth(0.2, 1.3, locks[:, 1] + random.normal(0, 0.4, count))[:, None]
+        shade = shade + 0.8 * streak * (colors.streaks * lightness - shade)
+    temples = (
+        smooth(0.10, 0.17, np.abs(roots[:, 0])) * smooth(-0.14, 0.0, roots[:, 2]) * smooth(0.25, 0.12, roots[:, 1])
+    )
+    level = colors.grey * greying
+    spread = 4 * level * (1 - level)  # white and dark heads are even
+    grey = level + spread * (0.45 * temples - 0.08 + 0.16 * locks[:, 2] + random.normal(0, 0.14, count))
+    grey = np.clip(grey, 0, 1)[:, None]
+    pale = (0.8 * _PALE + 0.2 * colors.hair) * np.exp(random.normal(0, 0.06, (count, 1)))
+    shown = shade + grey * (pale - shade)
+    shown = shown + sheer * (colors.skin * 0.8 - shown)
+    return np.clip(shown, 0.02, 0.97).astype(np.float32)
 
 
 def mean_hair(colors: Colors) -> np.ndarray:
     """(3,) the colour of the hair seen from afar, grey ones included."""
-    return colors.hair * (1 - colors.grey) + np.array([0.74, 0.73, 0.71]) * colors.grey
+    return colors.hair * (1 - colors.grey) + _PALE * colors.grey
 
 
 def paint(colors: Colors, label: Label, rest: np.ndarray, clothes: np.ndarray | None = None) -> np.ndarray:

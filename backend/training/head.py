@@ -95,15 +95,16 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
     collider = make_collider(body)
 
     def strands(
-        points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float, greying: float
+        points: np.ndarray, label: Label, base: np.ndarray, part: Part, radius: float, greying: float, sheer: float = 0
     ) -> Strands:
-        shades = hair_colors(colors, base, len(points), np.random.default_rng([seed, number, int(part), 1]), greying)
+        shades = hair_colors(colors, base, points[:, 0], dice(seed, number, part, 1), greying=greying, sheer=sheer)
         return Strands(label, to_world(points), np.full(len(points), radius, np.float32), shades)
 
     hair = grow_hair(body, cut, collider, stray, dice(seed, number, Part.STRANDS), share)
     thick = float(dice(seed, number, Part.BROWS).uniform(0.6, 1.3))
     brows = grow_brows(body, stray, thick, dice(seed, number, Part.BROWS))
     beard = grow_beard(body, colors, collider, dice(seed, number, Part.BEARD))
+    sheer = 0.5 if colors.beard == "stubble" else 0.0
     lashes = grow_lashes(body, dice(seed, number, Part.LASHES))
     placed = body.in_world()
     return SyntheticHead(
@@ -116,7 +117,7 @@ def make_head(seed: int, number: int, *, style: str | None = None, share: float 
         collider=collider,
         hair=strands(hair, Label.HAIR, colors.hair, Part.HAIR, RADIUS, 1.0),
         brows=strands(brows, Label.BROW, colors.brow, Part.BROWS, 0.7 * RADIUS, 0.35),
-        beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS, 0.8),
+        beard=strands(beard, Label.HAIR, 0.9 * colors.hair, Part.BEARD, 0.8 * RADIUS, 0.8, sheer),
         lashes=strands(lashes, Label.EYE, np.array([0.06, 0.045, 0.04]), Part.LASHES, 0.6 * RADIUS, 0.0),
         landmarks=placed.landmarks,
         glasses=draw_glasses(seed, number, placed),

@@ -221,8 +221,8 @@ def _long_wavy(male: float, line: Hairline, random: np.random.Generator) -> Styl
     kind = _one_of(random, ("loose", "layered", "shoulder", "half up"), (0.3, 0.3, 0.25, 0.15))
     cut = Style(
         "long wavy", kind, "part", u(36, 48), u(32, 42), u(30, 40), layer=(0.3, u(1.2, 2.2)), rise=u(0.4, 0.7),
-        hold=0.8, gravity=0.9, curl=u(0.7, 1.5), turns=u(0.08, 0.16), wave=0.35, frizz=0.035, clump=u(0.7, 0.88),
-        locks=int(u(180, 340)), points=44, ragged=0.12, wisps=u(0.15, 0.3), line=line,
+        hold=0.8, gravity=0.9, curl=u(0.9, 1.9), turns=u(0.08, 0.15), wave=0.4, frizz=0.035, clump=u(0.8, 0.93),
+        locks=int(u(110, 240)), points=44, ragged=0.12, wisps=u(0.15, 0.3), line=line,
     )  # fmt: skip
     cut = _hanging(cut, random)
     if kind == "layered":
@@ -253,8 +253,8 @@ def _curly(male: float, line: Hairline, random: np.random.Generator) -> Style:
 def _afro(male: float, line: Hairline, random: np.random.Generator) -> Style:
     u = random.uniform
     kind = _one_of(random, ("round", "short", "tapered"), (0.45, 0.25, 0.3))
-    long = u(5.5, 10) if kind == "round" else u(3.5, 6.5)
-    side = u(0.8, 1.0) if kind == "round" else u(0.35, 0.7)
+    long = u(5.0, 8.5) if kind == "round" else u(3.0, 6.0)
+    side = u(0.75, 1.0) if kind == "round" else u(0.35, 0.7)
     return Style(
         "afro", kind, "out", long, long * side, long * side, fade=u(0, 24) if kind == "tapered" else None,
         under=u(0.6, 1.5), layer=(0.5, long), rise=3.0, hold=0.0, gravity=0.04, curl=u(0.28, 0.5), turns=u(0.8, 1.2),

@@ -15,7 +15,7 @@ from .scalp import Hairline, draw_roots
 _UPPER_LID = (263, 466, 388, 387, 386, 385, 384, 398, 362)  # of the person's left eye, outer to inner corner
 _LOWER_LID = (263, 249, 390, 373, 374, 380, 381, 382, 362)
 _BEARDS = {  # length in cm, hairs, mask
-    "stubble": (0.22, 5000, "beard"),
+    "stubble": (0.16, 9000, "beard"),
     "moustache": (0.9, 1600, "moustache"),
     "goatee": (1.2, 3000, "goatee"),
     "short": (1.0, 8000, "beard"),
@@ -31,9 +31,10 @@ def grow_brows(body: Body, stray: Waves, thick: float, random: np.random.Generat
     keep = mask_at("brow", roots.rest) > random.uniform(0.25, 0.8, len(roots))
     side = np.sign(roots.rest[:, 0])
     along = np.clip((np.abs(roots.rest[:, 0]) - 0.028) / 0.105, 0, 1)
-    rise = np.interp(along, [0, 0.2, 0.5, 1], [1.3, 0.6, 0.1, -0.4])
+    arch, long = random.normal(0, 0.25), random.uniform(0.8, 1.2)
+    rise = np.interp(along, [0, 0.2, 0.5, 1], [1.3, 0.6, 0.1 + arch, -0.4 - 0.5 * arch])
     heading = np.stack([side * (0.35 + along), rise, -0.35 * along], axis=1)
-    length = (0.55 + 0.25 * np.sin(np.pi * along)) * random.uniform(0.6, 1.15, len(roots)) * CENTIMETRE
+    length = long * (0.55 + 0.25 * np.sin(np.pi * along)) * random.uniform(0.6, 1.15, len(roots)) * CENTIMETRE
     grown = _short(roots.points, roots.normals, heading, length, random, lift=0.22, noise=0.14, bend=0.6, steps=5)
     return grown[keep]
 

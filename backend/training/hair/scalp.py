@@ -80,7 +80,7 @@ def inside_line(rest: np.ndarray, line: Hairline, stray: Waves) -> np.ndarray:
         + line.burn * np.exp(-(((around - 73) / 8) ** 2))
         + line.nape * smooth(105, 130, around)
     )
-    crown = line.horseshoe * smooth(118, 80, around) * 36
+    crown = line.horseshoe * smooth(78, 62, around) * 36
     return elevation - np.interp(around, _LINE[:, 0], _LINE[:, 1]) - shift - crown + 1.6 * stray(rest)[:, 0]
 
 

@@ -11,7 +11,7 @@ from ...camera import CENTIMETRE
 from ..body import Body, Label
 from ..chance import Part, dice
 from ..vectors import Waves, smooth, unit
-from .collide import Collider
+from .collide import Collider, clear_face
 from .grow import Course, find_courses, grow_guides, resample, trim
 from .scalp import Roots, draw_roots
 from .styles import Style
@@ -68,6 +68,9 @@ def _children(
     together = _gathered(strands) * course.tied[:, None, None].astype(np.float32)  # all come together in the tie
     strands += own.points[:, None].astype(np.float32) * (1 - together)
     strands += _blended(guides, near, weight)[:, None] * together
+    beyond = smooth(0.35, 0.6, np.linspace(0, 1, strands.shape[1]))[:, None]
+    loose = random.normal(0, 0.5 * CENTIMETRE, (count, 1, 3)) * beyond
+    strands += (loose * course.tied[:, None, None]).astype(np.float32)
     leader = _leaders(theirs, mine, style, random)
     strands = _clumped(strands, guides, leader, style, random)
     keep = trim(style, strands, course, own, leader, random)
@@ -75,6 +78,10 @@ def _children(
     arc = _arc(strands)
     strands = _curled(strands, arc, leader, course, style, random)
     strands = _waved(strands, arc, leader, style, random)
+    if style.curl and style.comb != "out":  # curls of the locks beside the face stay out of the eyes
+        beside = course.fringe < 0.5
+        wide = np.repeat(0.92 * course.face[beside], strands.shape[1])
+        strands[beside] = clear_face(strands[beside].reshape(-1, 3), wide).reshape(-1, *strands.shape[1:])
     gap = np.minimum(_SKIN_GAP, 0.8 * arc)
     loose = strands[:, 1:]
     strands[:, 1:] = collider.push_out(loose, gap[:, 1:])
@@ -114,6 +121,7 @@ def _clumped(
     pull = (
         style.clump * random.uniform(0.2 + 0.6 * style.clump, 1.0, (len(strands), 1)) * smooth(0.0, soon, along)[None]
     )
+    pull = pull * smooth(0.3 * CENTIMETRE, 3.0 * CENTIMETRE, _arc(strands)[:, -1:])  # clipped hair gathers in no locks
     return strands + (way - strands) * pull[..., None].astype(np.float32) * np.float32(0.95)
 
 
