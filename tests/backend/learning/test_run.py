@@ -44,6 +44,15 @@ def start(folder, environment=None, **how):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As the processes of their own have: sums over two threads round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """Twelve steps in one go."""
