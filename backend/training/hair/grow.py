@@ -172,6 +172,11 @@ def trim(
     return np.maximum(keep, 0.06)
 
 
+def reaches_tie(strands: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """(N,) at which part of each strand (N, K, 3) it comes to the tie; 1 where it never does."""
+    return _first_crossing(1.2 * _REACHED - np.linalg.norm(strands - tie, axis=2))
+
+
 def _first_crossing(over: np.ndarray) -> np.ndarray:
     """(N,) fraction of each row (N, K) at which it first becomes positive; 1 where it never does."""
     last = over.shape[1] - 1

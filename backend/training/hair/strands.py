@@ -12,7 +12,7 @@ from ..body import Body, Label
 from ..chance import Part, dice
 from ..vectors import Waves, smooth, unit
 from .collide import Collider, clear_face
-from .grow import Course, find_courses, grow_guides, resample, trim
+from .grow import Course, find_courses, find_tie, grow_guides, reaches_tie, resample, trim
 from .scalp import Roots, draw_roots
 from .styles import Style
 
@@ -20,6 +20,9 @@ GUIDES = 1500
 RADIUS = 0.0003  # world units; thicker than a real hair, of which there are four times as many
 _GUIDE_STEPS = 26
 _NEIGHBOURS = 3
+_INNER = (
+    0.72  # of the tied hairs, how many end at the tie: inside a tail or a bun, unseen, all would only shade it black
+)
 _SKIN_GAP = 0.0015  # world units
 
 
@@ -74,6 +77,8 @@ def _children(
     leader = _leaders(theirs, mine, style, random)
     strands = _clumped(strands, guides, leader, style, random)
     keep = trim(style, strands, course, own, leader, random)
+    inner = course.tied & (random.random(count) < _INNER)
+    keep[inner] = np.minimum(keep[inner], reaches_tie(strands[inner], find_tie(style, collider)))
     strands = resample(strands, keep[:, None] * np.linspace(0, 1, style.points)).astype(np.float32)
     arc = _arc(strands)
     strands = _curled(strands, arc, leader, course, style, random)
