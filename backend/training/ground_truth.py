@@ -108,6 +108,9 @@ def hair_hull(head: SyntheticHead) -> Mesh | None:
     large = np.bincount(pieces.ravel()) >= _LEAST
     large[0] = False
     solid = large[pieces]
+    within = np.zeros_like(solid)
+    within[2:-2, 2:-2, 2:-2] = True  # long hair runs on beyond the cube: its hull ends there with a lid
+    solid &= within
     if not solid.any():
         return None
     field = gaussian_filter(solid.astype(np.float32), 0.7)

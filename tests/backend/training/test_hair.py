@@ -6,7 +6,7 @@ from headstitch.backend.training.body import Label
 from headstitch.backend.training.chance import Part, dice
 from headstitch.backend.training.colors import draw_colors, hair_colors
 from headstitch.backend.training.draw import draw, light_head
-from headstitch.backend.training.ground_truth import EXTENT
+from headstitch.backend.training.ground_truth import EXTENT, hair_hull
 from headstitch.backend.training.hair.strands import hair_waves
 from headstitch.backend.training.hair.styles import STYLES, draw_style
 from headstitch.backend.training.head import make_head
@@ -69,6 +69,16 @@ def test_hardly_a_strand_lies_deeper_than_a_millimetre(heads, style):
 def test_an_afro_and_curls_stay_within_the_cube(heads):
     for style in ("afro", "curly"):
         assert (np.abs(heads[style].hair.points) > EXTENT).any(axis=2).mean() < 0.005
+
+
+def test_the_hull_of_hair_that_leaves_the_cube_is_closed():
+    head = make_head(11, 108, style="long straight", share=SHARE)
+    assert (np.abs(head.hair.points) > EXTENT).any(axis=2).mean() > 0.05
+    hull = hair_hull(head)
+    assert hull is not None
+    edges = np.concatenate([hull.faces[:, [0, 1]], hull.faces[:, [1, 2]], hull.faces[:, [2, 0]]]).astype(np.int64)
+    there, back = (edges @ [len(hull.vertices), 1], edges @ [1, len(hull.vertices)])
+    np.testing.assert_array_equal(np.sort(there), np.sort(back))
 
 
 def test_a_bun_is_a_ball_off_the_head(heads):
