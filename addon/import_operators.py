@@ -58,7 +58,8 @@ class ImportHead(bpy.types.Operator):
     photo_view: BoolProperty(name=strings.PHOTO_VIEW, description=strings.PHOTO_VIEW_DESCRIPTION, default=False)
     frame_view: BoolProperty(name=strings.FRAME_VIEW, description=strings.FRAME_VIEW_DESCRIPTION, default=False)
     as_asset: BoolProperty(name=strings.AS_ASSET, description=strings.AS_ASSET_DESCRIPTION, default=True)
-    replace: StringProperty(name=strings.REPLACE, description=strings.REPLACE_DESCRIPTION)
+    # Not remembered: the next head would take the place of the one that was rebuilt last.
+    replace: StringProperty(name=strings.REPLACE, description=strings.REPLACE_DESCRIPTION, options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask for the folder. A person who asks for a head wants to see it; a script may not."""
