@@ -55,7 +55,9 @@ def test_it_agrees_with_the_fast_renderer_on_outline_depth_and_labels(head, pass
     assert np.median(np.abs(ours.depth[skin] - fast.depth[skin])) < 0.01 * CENTIMETRE
     both = (ours.label != 255) & (fast.label != 255)
     assert (ours.label == fast.label)[both].mean() > 0.9
-    assert {Label.SKIN, Label.HAIR, Label.EYE, Label.CLOTHES} <= set(np.unique(ours.label))
+    kinds, pixels = np.unique(fast.label, return_counts=True)  # at the side, hair leaves two pixels of the eye
+    assert {Label.SKIN, Label.HAIR} | ({Label.EYE} if number == 0 else set()) <= set(kinds)
+    assert set(kinds[pixels > 3]) <= set(np.unique(ours.label))
 
 
 @needs_bpy
