@@ -12,8 +12,9 @@ from scipy.spatial import ConvexHull, Delaunay, KDTree
 from ..camera import Camera
 from ..geometry import as_tensor, make_scene
 from ..meshing.mesh import Mesh, TexturedMesh
+from ..portrait.crop import CHIN
 from ..portrait.portrait import SIZE
-from ..results.quality import CHIN, LEFT_CHEEK, RIGHT_CHEEK
+from ..results.quality import LEFT_CHEEK, RIGHT_CHEEK
 from ..results.views import Viewer
 from . import metrics
 from .truth import GroundTruth, Part

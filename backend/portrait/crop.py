@@ -10,8 +10,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .portrait import Crop
+from .portrait import Crop, Portrait
 
+CHIN = 152  # of MediaPipe's FaceMesh
 _TOLERATED = 0.2  # a crop barely larger than its picture is sampled once a pixel: four times the work would not show
 
 
@@ -76,6 +77,16 @@ def coverage(shape: tuple[int, ...], crop: Crop, size: int) -> np.ndarray:
     points = to_photo(np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2), crop)
     depth = np.concatenate([points, [width, height] - points], axis=1).min(axis=1) / (crop.side / size)
     return np.clip(depth + 0.5, 0, 1).reshape(size, size).astype(np.float32)
+
+
+def known_above_chin(portrait: Portrait, size: int) -> np.ndarray:
+    """(size, size) bool: where the crop shows the photo (beside it there is no matte), above the row of the chin.
+
+    The portrait's landmarks must be known.
+    """
+    known = coverage(portrait.photo.shape, portrait.crop, size) >= 0.5
+    known[max(0, int(np.floor(portrait.landmarks[CHIN, 1] * size))) :] = False
+    return known
 
 
 def _shrunk(photo: np.ndarray, crop: Crop, shrink: int) -> tuple[np.ndarray, Crop]:

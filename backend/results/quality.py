@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 
 from ..camera import CENTIMETRE, FOCAL, Camera
 from ..meshing.mesh import SurfaceReport, TexturedMesh
-from ..portrait.crop import coverage
+from ..portrait.crop import known_above_chin
 from ..portrait.portrait import SIZE, Portrait
 from .report import Measurement, QualityReport
 from .views import Viewer, sample, texels_per_unit
@@ -20,7 +20,7 @@ FindLandmarks = Callable[[np.ndarray], np.ndarray | None]
 """A picture (H, W, 3) uint8 to landmarks (478, 3) in pixels, or None."""
 
 YAWS = (0, 30, -30, 45, -45)  # degrees from which the face must be found again
-CHIN, RIGHT_CHEEK, LEFT_CHEEK = 152, 234, 454  # of MediaPipe's FaceMesh
+RIGHT_CHEEK, LEFT_CHEEK = 234, 454  # of MediaPipe's FaceMesh
 # Lips, eyes, eyebrows and nose: the outline of the face slides with the view and is left out.
 INNER = np.array(
     [
@@ -135,8 +135,7 @@ def silhouette_iou(mask: np.ndarray, portrait: Portrait) -> float | None:
     """Intersection over union of the head's mask (S, S) with the matte, both cut at 1/2, above the row of the chin and
     only where the crop shows the photo (beside it there is no matte). None where nothing is left to compare.
     """
-    known = coverage(portrait.photo.shape, portrait.crop, SIZE) >= 0.5
-    known[max(0, int(np.floor(portrait.landmarks[CHIN, 1] * SIZE))) :] = False
+    known = known_above_chin(portrait, SIZE)
     ours, theirs = (mask > 0.5) & known, (portrait.matte > 0.5) & known
     union = np.count_nonzero(ours | theirs)
     return float(np.count_nonzero(ours & theirs) / union) if union else None

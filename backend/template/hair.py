@@ -5,6 +5,7 @@ Hair has one thickness on the top of the head and one at its sides. From the hai
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,12 +14,11 @@ from scipy.sparse import coo_array, diags
 
 from ..camera import CENTIMETRE
 from ..geometry import as_tensor, make_scene, tensor_mesh
-from ..portrait.crop import coverage
+from ..portrait.crop import known_above_chin
 from ..portrait.portrait import Portrait
 from .morphable import load_morphable
-from .solid import closed_body, skin
+from .solid import Solids, closed_body, skin
 
-_CHIN = 152  # landmark
 _SIZE = 128  # pixels of the outlines that are compared
 _THICKEST = 3.0 * CENTIMETRE
 _STEPS = tuple(step * CENTIMETRE for step in (1.0, 0.5, 0.25))  # of the search, from coarse to fine
@@ -34,24 +34,27 @@ def with_hair(body: o3d.t.geometry.TriangleMesh, thickness: np.ndarray) -> o3d.t
     return tensor_mesh(_raised(*_surface(body), thickness), body.triangle.indices.numpy())
 
 
-def measure_thickness(vertices: np.ndarray, portrait: Portrait) -> np.ndarray:
+def hairy(bald: Solids, thickness: np.ndarray) -> Solids:
+    """The solids of a head with hair of ``thickness`` (2,), world units."""
+    return replace(bald, body=with_hair(bald.body, thickness))
+
+
+def measure_thickness(body: o3d.t.geometry.TriangleMesh, portrait: Portrait) -> np.ndarray:
     """(2,) float64 thickness of the hair, on top and at the sides, that fits the matte best, 0 to 3 cm in world units.
 
     Where two fit alike the thinner is taken; a bald head stays bald. Zero where the portrait has no landmarks.
 
     Args:
-        vertices: (V, 3) of the fitted head.
+        body: of the fitted head, closed.
         portrait: its matte is compared above the chin, where the crop shows the photo.
     """
     thickness = np.zeros(2)
     if not np.isfinite(portrait.landmarks).all():
         return thickness
-    body = closed_body(vertices)
     surface, faces = _surface(body), body.triangle.indices.numpy()
-    step = portrait.matte.shape[0] // _SIZE
-    known = coverage(portrait.photo.shape, portrait.crop, _SIZE) >= 0.5
-    known[int(np.clip(portrait.landmarks[_CHIN, 1], 0, 1) * _SIZE) :] = False
-    person = portrait.matte[step // 2 :: step, step // 2 :: step][known] > 0.5
+    every = len(portrait.matte) // _SIZE
+    known = known_above_chin(portrait, _SIZE)
+    person = portrait.matte[every // 2 :: every, every // 2 :: every][known] > 0.5
     rays = as_tensor(portrait.camera.rays(_SIZE)[known].astype(np.float32))
 
     def misfit(trial: np.ndarray) -> int:

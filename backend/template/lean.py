@@ -4,7 +4,7 @@ its outline. Above ``fit``, ``hair`` and ``solid``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ..camera import FOCAL, RADIUS
 from ..portrait.portrait import Portrait
 from .distance import SPACING, measure, measure_grid, trilinear
 from .fit import TemplateFit, fit_template
-from .hair import measure_thickness, with_hair
+from .hair import hairy, measure_thickness
 from .morphable import load_morphable
 from .solid import Solids, make_solids
 
@@ -71,13 +71,17 @@ def lean(portrait: Portrait) -> Leaning:
     """Fit the template to a portrait; the mean head without hair where its landmarks are NaN."""
     model = load_morphable()
     fit = fit_template(model, portrait.landmarks, portrait.camera)
-    return leaning(fit, measure_thickness(fit.vertices(model), portrait))
+    bald = make_solids(fit.vertices(model))
+    return _leaning(fit, measure_thickness(bald.body, portrait), bald)
 
 
 def leaning(fit: TemplateFit, thickness: np.ndarray) -> Leaning:
     """The leaning of a template that was fitted before; ``thickness`` (2,) of its hair in world units."""
-    bald = make_solids(fit.vertices(load_morphable()))
-    return Leaning(fit, thickness, bald, replace(bald, body=with_hair(bald.body, thickness)))
+    return _leaning(fit, thickness, make_solids(fit.vertices(load_morphable())))
+
+
+def _leaning(fit: TemplateFit, thickness: np.ndarray, bald: Solids) -> Leaning:
+    return Leaning(fit, thickness, bald, hairy(bald, thickness))
 
 
 def shown(image: np.ndarray, matte: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +15,7 @@ from . import LICENCE as LICENCE
 from .distance import measure_grid
 from .field import TemplateField
 from .fit import TemplateFit, fit_template
-from .hair import measure_thickness, with_hair
+from .hair import hairy, measure_thickness
 from .morphable import MORPHABLE_PATH, load_morphable
 from .pack import PACK_PATH
 from .palette import Palette, measure_palette, triple
@@ -40,8 +39,9 @@ def make_template(portrait: Portrait, device: torch.device) -> tuple[TemplateFie
         "camera": portrait.camera.label,
     }
     latent = {name: array.astype(np.float32) for name, array in pose.items()}
-    latent["template.hair"] = measure_thickness(_fit(latent).vertices(model), portrait).astype(np.float32)
-    solids = _solids(latent)
+    bald = make_solids(_fit(latent).vertices(model))
+    latent["template.hair"] = measure_thickness(bald.body, portrait).astype(np.float32)
+    solids = hairy(bald, latent["template.hair"])
     palette = measure_palette(solids, portrait)
     latent["palette.skin"] = np.array(palette.skin, np.float32)
     latent["palette.hair"] = np.array(palette.hair, np.float32)
@@ -56,17 +56,10 @@ def remake_template(latent: Mapping[str, np.ndarray], device: torch.device) -> T
         ResultsError: an array is missing or has a shape that cannot be.
     """
     try:
-        return _field(_solids(latent), latent, device)
+        bald = make_solids(_fit(latent).vertices(load_morphable()))
+        return _field(hairy(bald, _thickness(latent)), latent, device)
     except (KeyError, ValueError) as error:
         raise ResultsError(f"This head's latent.safetensors is not whole ({error}); make the head anew.") from error
-
-
-def _solids(latent: Mapping[str, np.ndarray]) -> Solids:
-    thickness = latent.get("template.hair", np.zeros(2))  # heads of earlier versions have none
-    if thickness.shape != (2,):
-        raise ValueError("the thickness of the hair has the wrong shape")
-    bald = make_solids(_fit(latent).vertices(load_morphable()))
-    return replace(bald, body=with_hair(bald.body, thickness))
 
 
 def _fit(latent: Mapping[str, np.ndarray]) -> TemplateFit:
@@ -77,6 +70,13 @@ def _fit(latent: Mapping[str, np.ndarray]) -> TemplateFit:
         raise ValueError("arrays of the template have the wrong shapes")
     log_scale = float(latent["template.log_scale"].item())
     return TemplateFit(coefficients, rotation, shift, log_scale, float("nan"))
+
+
+def _thickness(latent: Mapping[str, np.ndarray]) -> np.ndarray:
+    thickness = latent.get("template.hair", np.zeros(2))  # heads of earlier versions have none
+    if thickness.shape != (2,):
+        raise ValueError("the thickness of the hair has the wrong shape")
+    return thickness
 
 
 def _field(solids: Solids, latent: Mapping[str, np.ndarray], device: torch.device) -> TemplateField:

@@ -9,6 +9,7 @@ from headstitch.backend.camera import CENTIMETRE, Camera
 from headstitch.backend.meshing.mesh import Mesh, SurfaceReport, TexturedMesh
 from headstitch.backend.meshing.surface import report_surface
 from headstitch.backend.portrait import faces
+from headstitch.backend.portrait.crop import CHIN
 from headstitch.backend.portrait.portrait import SIZE, Crop, Portrait
 from headstitch.backend.results import quality
 from headstitch.backend.results.views import Viewer, vertex_normals
@@ -245,7 +246,7 @@ def test_silhouette_is_compared_only_where_the_crop_shows_the_photo(portrait):
 
 
 def test_silhouette_below_the_chin_does_not_count(portrait):
-    row = int(portrait.landmarks[quality.CHIN, 1] * SIZE)
+    row = int(portrait.landmarks[CHIN, 1] * SIZE)
     matte = portrait.matte.copy()
     matte[row:] = 1 - matte[row:]
     assert quality.silhouette_iou(portrait.matte, replace(portrait, matte=matte)) == 1.0

@@ -28,33 +28,33 @@ def portrait_of(body, model, known, camera):
 
 @pytest.mark.parametrize("thickness", [(0.0, 0.0), (1.5, 0.75), (0.5, 2.0), (3.0, 3.0)])
 @pytest.mark.parametrize("yaw", [0.0, 0.5])
-def test_the_thickness_of_an_outline_is_found_again(model, known, known_vertices, body, thickness, yaw):
+def test_the_thickness_of_an_outline_is_found_again(model, known, body, thickness, yaw):
     wanted = np.array(thickness) * CENTIMETRE
     portrait = portrait_of(with_hair(body, wanted), model, known, Camera.from_angles(yaw))
-    found = measure_thickness(known_vertices, portrait)
+    found = measure_thickness(body, portrait)
     np.testing.assert_allclose(found / CENTIMETRE, thickness, atol=0.26)
 
 
-def test_what_lies_below_the_chin_does_not_count(model, known, known_vertices, body):
+def test_what_lies_below_the_chin_does_not_count(model, known, body):
     portrait = portrait_of(body, model, known, Camera.from_angles())
     matte = portrait.matte.copy()
     matte[int(portrait.landmarks[152, 1] * 512) + 6 :] = 1.0
-    np.testing.assert_array_equal(measure_thickness(known_vertices, replace(portrait, matte=matte)), 0)
+    np.testing.assert_array_equal(measure_thickness(body, replace(portrait, matte=matte)), 0)
 
 
-def test_beyond_the_photo_nothing_is_known(model, known, known_vertices, body):
+def test_beyond_the_photo_nothing_is_known(model, known, body):
     """The photo ends above the brows: its matte ends there, too, and says nothing of the hair on top."""
     portrait = portrait_of(with_hair(body, np.full(2, 2.0 * CENTIMETRE)), model, known, Camera.from_angles())
     matte = portrait.matte.copy()
     matte[:100] = 0.0
     cut = replace(portrait, matte=matte, photo=portrait.photo[100:], crop=Crop(256, 156, 512, 0.0))
-    np.testing.assert_allclose(measure_thickness(known_vertices, cut)[1] / CENTIMETRE, 2.0, atol=0.26)
+    np.testing.assert_allclose(measure_thickness(body, cut)[1] / CENTIMETRE, 2.0, atol=0.26)
 
 
-def test_without_landmarks_the_head_stays_bald(model, known, known_vertices, body):
+def test_without_landmarks_the_head_stays_bald(model, known, body):
     portrait = portrait_of(with_hair(body, np.full(2, 0.05)), model, known, Camera.from_angles())
     portrait = replace(portrait, landmarks=np.full((478, 3), np.nan))
-    np.testing.assert_array_equal(measure_thickness(known_vertices, portrait), 0)
+    np.testing.assert_array_equal(measure_thickness(body, portrait), 0)
 
 
 def test_hair_rises_on_the_scalp_alone_and_reaches_its_thickness(body):
