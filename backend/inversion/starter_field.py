@@ -6,7 +6,7 @@ import torch
 
 from ...kernels.trigrid import to_rows
 from ..field import Box
-from ..networks.starter import Decoded, StarterGenerator, conditions, face_gate, unproject
+from ..networks.starter import Decoded, StarterGenerator
 from ..template.distance import FLOOR
 from ..template.field import BETA, density_of
 from ..template.lean import LeaningGrid
@@ -71,9 +71,9 @@ class StarterField:
 
     def _decode(self, points: torch.Tensor) -> Decoded:
         bald, hairy, rest = (part[None] for part in self._grid.sample(points[0]))
-        outline = unproject(self._outline, self._camera, points)[:, 0]
-        told = conditions(bald, hairy, rest, outline)
-        return self._generator.decode(self._rows, points, told, hairy=hairy, gate=face_gate(rest))
+        return self._generator.decode_leaning(
+            self._rows, points, bald, hairy, rest, outline=self._outline, cameras=self._camera
+        )
 
     def _look_over(self) -> torch.Tensor:
         """(X, Y, Z) abs(distance) on a coarse lattice over the box."""

@@ -20,9 +20,6 @@ from ..networks.starter import (
     StarterConfig,
     StarterEncoder,
     StarterGenerator,
-    conditions,
-    face_gate,
-    unproject,
 )
 from ..template.lean import shown
 from ..training.body import Label
@@ -202,9 +199,8 @@ class StarterTask(Task):
 def decoded(generator: StarterGenerator, trigrid: torch.Tensor, batch: Batch) -> Decoded:
     """The field of tri-grids at the places of a batch."""
     bald, hairy, rest = batch.leaning[..., 0], batch.leaning[..., 1], batch.leaning[..., 2:]
-    outline = unproject(batch.picture[:, 4:], batch.camera, batch.places)[:, 0]
-    told = conditions(bald, hairy, rest, outline)
-    return generator.decode(trigrid, batch.places, told, hairy=hairy, gate=face_gate(rest))
+    outline = batch.picture[:, 4:]
+    return generator.decode_leaning(trigrid, batch.places, bald, hairy, rest, outline=outline, cameras=batch.camera)
 
 
 def losses(found: Decoded, batch: Batch, far: float) -> dict[str, torch.Tensor]:

@@ -5,36 +5,57 @@ network.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self
 
 from ..errors import ModelError
 
 PLANES = 3
 CAMERA = 25  # numbers in a camera label
-Config = TypeVar("Config")
 # The most that an encoder's sizes may be, far beyond what anyone trains: a model's file may say anything.
 MOST_CHANNELS, MOST_BLOCKS, MOST_ROWS, MOST_PIXELS = 1 << 14, 128, 64, 2048
 
 
-def from_record(kind: type[Config], values: dict[str, Any]) -> Config:
-    """A configuration, a dataclass, out of model.json.
+class Recorded:
+    """What the configurations have in common, frozen dataclasses all of them: how they stand in model.json."""
 
-    Raises:
-        ValueError: a key is missing or unknown, or the configuration refuses a value.
-    """
-    known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
-    if set(values) != known:
-        raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
-    return kind(**values)
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in model.json."""
+        values = asdict(self)  # pyright: ignore[reportArgumentType]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From model.json.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value cannot be.
+        """
+        known = {field.name for field in fields(cls)}  # pyright: ignore[reportArgumentType]
+        if set(values) != known:
+            raise ValueError(f"these configuration keys are missing or unknown: {sorted(known ^ set(values))}")
+        return cls(**values)
 
 
-def to_record(config: Any) -> dict[str, Any]:
-    """A configuration, a dataclass, as it stands in model.json."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+class TrigridSizes:
+    """What follows from the sizes of a tri-grid, which the configuration of its generator has."""
+
+    trigrid_size: int
+    trigrid_depth: int
+    features: int
+
+    @property
+    def plane_channels(self) -> int:
+        """Channels of one plane: its features times its slices, the slice running fastest."""
+        return self.features * self.trigrid_depth
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of w+: two for each block of the synthesis of the tri-grid, from 4 pixels on."""
+        return 2 * (self.trigrid_size.bit_length() - 2)
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(TrigridSizes, Recorded):
     """What a generator is built from; the values are those of the official model (its training command, CVPR 2023)."""
 
     z_dim: int = 512
@@ -72,35 +93,12 @@ class GeneratorConfig:
         """Channels of a synthesis block at a resolution."""
         return min((base or self.channel_base) // resolution, self.channel_max)
 
-    @property
-    def plane_channels(self) -> int:
-        """Channels of one plane: its features times its slices, the slice running fastest."""
-        return self.features * self.trigrid_depth
-
-    @property
-    def num_ws(self) -> int:
-        """Rows of w+: two for each block of the backbone, from 4 pixels on."""
-        return 2 * (self.trigrid_size.bit_length() - 2)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in model.json."""
-        return to_record(self)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> GeneratorConfig:
-        """From model.json.
-
-        Raises:
-            ValueError: a key is missing or unknown.
-        """
-        return from_record(GeneratorConfig, values)
-
 
 OFFICIAL = GeneratorConfig()
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Recorded):
     """What an encoder, both its stages, is built from.
 
     The values are those of the published ones: pSp's GradualStyleEncoder(50, ir_se) and the encoder of TriPlaneNet v2,
@@ -181,19 +179,6 @@ class EncoderConfig:
                 f"The encoder does not fit the generator: {', '.join(wrong)}; "
                 "import an encoder that was trained for this generator."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in model.json."""
-        return to_record(self)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> EncoderConfig:
-        """From model.json.
-
-        Raises:
-            ValueError: a key is missing or unknown, or a size cannot be.
-        """
-        return from_record(EncoderConfig, values)
 
 
 OFFICIAL_ENCODER = EncoderConfig()

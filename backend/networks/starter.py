@@ -11,14 +11,13 @@ high-rate stage), and two things that make them learn from thousands of heads in
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ...kernels.trigrid import AXES, Rows, look_up, to_rows
-from .config import CAMERA, PLANES, from_record, to_record
+from .config import CAMERA, PLANES, Recorded, TrigridSizes
 from .mapping import Mapping
 from .synthesis import SynthesisNetwork
 
@@ -31,7 +30,7 @@ _FAR = 0.2  # world units; nothing tells distances beyond it apart
 
 
 @dataclass(frozen=True)
-class StarterConfig:
+class StarterConfig(TrigridSizes, Recorded):
     """What a starter model is built from.
 
     Raises:
@@ -72,29 +71,6 @@ class StarterConfig:
             raise ValueError(f"the widths {self.widths} must be multiples of 8")
         if not (self.box_warp > 0 and self.reach > 0):
             raise ValueError("box_warp and reach must be more than 0")
-
-    @property
-    def plane_channels(self) -> int:
-        """Channels of one plane: its features times its slices, the slice running fastest."""
-        return self.features * self.trigrid_depth
-
-    @property
-    def num_ws(self) -> int:
-        """Rows of w+: two for each block of the synthesis, from 4 pixels on."""
-        return 2 * (self.trigrid_size.bit_length() - 2)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in model.json."""
-        return to_record(self)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> StarterConfig:
-        """From model.json.
-
-        Raises:
-            ValueError: a key is missing or unknown, or a size cannot be.
-        """
-        return from_record(StarterConfig, values)
 
 
 @dataclass(frozen=True)
@@ -212,6 +188,24 @@ class StarterGenerator(nn.Module):
         found = look_up(rows, points, box_warp=config.box_warp).mean(1)
         raw = self.decoder(torch.cat([found, conditions], -1))
         return Decoded(hairy + config.reach * gate * raw[..., 0], raw[..., 1:4], raw[..., 4])
+
+    def decode_leaning(
+        self, trigrid: torch.Tensor | Rows, points: torch.Tensor, bald: torch.Tensor, hairy: torch.Tensor,
+        rest: torch.Tensor, *, outline: torch.Tensor, cameras: torch.Tensor,
+    ) -> Decoded:  # fmt: skip
+        """The field at points, of what is measured there of the fitted template and of the photo.
+
+        Args:
+            trigrid: (B, 3, F * slices, R, R), or its rows.
+            points: (B, N, 3) in the world.
+            bald: (B, N) signed distance of the fitted template, as ``conditions`` takes it.
+            hairy: (B, N) the same with its hair.
+            rest: (B, N, 3) rest coordinates of its nearest skin.
+            outline: (B, 1, S, S) of the photo, the last channel of ``template.lean.shown``.
+            cameras: (B, 25) labels.
+        """
+        told = conditions(bald, hairy, rest, unproject(outline, cameras, points)[:, 0])
+        return self.decode(trigrid, points, told, hairy=hairy, gate=face_gate(rest))
 
 
 class StarterEncoder(nn.Module):
