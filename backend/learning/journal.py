@@ -5,19 +5,21 @@ TensorBoard is written where the package ``tensorboard`` is installed (the extra
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ..disk import FULL, beside, write_synced
+from ..disk import FULL
 from ..errors import ResultsError
+from ..results.folder import write_file
 
 LOG = "log.jsonl"
 CONFIG = "config.json"
@@ -42,7 +44,7 @@ class Journal:
         self._began = time.perf_counter()
         self._board: Any = None
         with told(self._path):
-            _replace(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+            write_file(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
             if self._path.exists():
                 _cut(self._path, step)
         if importlib.util.find_spec("tensorboard") is not None:
@@ -68,8 +70,7 @@ class Journal:
         path = self._folder / SHEETS / f"{step:08d}.png"
         _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         with told(path):
-            path.parent.mkdir(exist_ok=True)
-            _replace(path, data.tobytes())
+            write_file(path, data.tobytes())
         if self._board is not None:
             self._board.add_image("sheet", picture, step, dataformats="HWC")
         return path
@@ -90,31 +91,17 @@ def _cut(path: Path, step: int) -> None:
     lines = path.read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     if kept != lines:
-        _replace(path, "".join(kept).encode())
+        write_file(path, "".join(kept).encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
-    partial = beside(path, "partial")
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn an OSError of the disk into a ResultsError about ``path``."""
     try:
-        write_synced(partial, content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class told:  # noqa: N801 - used as a function
-    """Turns an OSError into a ResultsError about a path."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            why = "the disk is full" if error.errno in FULL else error.strerror or str(error)
-            raise ResultsError(
-                f"{self._path} cannot be written ({why}); mend that and run the same command again: "
-                "it goes on from the last checkpoint."
-            ) from error
+        yield
+    except OSError as error:
+        why = "the disk is full" if error.errno in FULL else error.strerror or str(error)
+        raise ResultsError(
+            f"{path} cannot be written ({why}); mend that and run the same command again: "
+            "it goes on from the last checkpoint."
+        ) from error

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -263,8 +263,3 @@ class _Loop:
             write_checkpoint(self.folder, step, self.task, self.config, score)
             tidy(self.folder, self.schedule.keep)
         self.workers.wait()
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A frozen dataclass as the JSON that ``run`` keeps."""
-    return json.loads(json.dumps(asdict(config)))
