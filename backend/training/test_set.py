@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,12 @@ from ..evaluation.frozen import Match, load_frozen
 from ..evaluation.truth import Truth, find_truths
 from ..progress import Listener, Progress
 from ..results.folder import told, write_file
-from .chance import Part, dice, quota
-from .colors import draw_colors
+from .chance import quota
 from .dataset.make import check_space
 from .dataset.options import TEST_SEEDS
 from .dataset.version import sampler_version
-from .hair.strands import hair_waves
-from .hair.styles import STYLES, draw_style, men_among
-from .identity import draw_person
+from .hair.styles import STYLES
+from .head import draw_lot, make_head
 from .lock import NAME as LOCK
 from .lock import locked
 from .workers import default_workers, in_order
@@ -56,6 +54,11 @@ class Planned:
     years: float
     tone: float
 
+    @staticmethod
+    def of(name: str, number: int, attributes: Mapping[str, Any]) -> Planned:
+        """A head by its lot's attributes."""
+        return Planned(name, number, *(attributes[each] for each in ("style", "sex", "years", "tone")))
+
     @property
     def classes(self) -> tuple[str, str, str, str]:
         """What the quotas count: style, sex, class of years and of tone."""
@@ -74,9 +77,11 @@ def plan_test_set(count: int = COUNT) -> list[Planned]:
     for number in range(_MOST_TRIES):
         if len(plan) == count:
             return plan
-        if not room[0][quota(SEED, number, STYLES)]:
+        style = quota(SEED, number, STYLES)
+        if not room[0][style]:
             continue
-        head = _lot(number, len(plan))
+        name = f"{len(plan):03d}_{style.replace(' ', '_')}"
+        head = Planned.of(name, number, draw_lot(SEED, number).attributes)
         if all(left[each] for left, each in zip(room, head.classes, strict=True)):
             plan.append(head)
             for left, each in zip(room, head.classes, strict=True):
@@ -196,17 +201,6 @@ def freeze_test_set(folder: Path, file: Path | None = None) -> Path:
     return file
 
 
-def _lot(number: int, place: int) -> Planned:
-    """What ``make_head(SEED, number)`` will draw, by the same dice; ``_make`` checks that it did."""
-    style = quota(SEED, number, STYLES)
-    who = draw_person(SEED, number, men_among(style))
-    cut = draw_style(style, who.male, who.years, dice(SEED, number, Part.HAIR))
-    colors = draw_colors(SEED, number, who, cut, hair_waves(SEED, number))
-    sex = "male" if who.male > 0.5 else "female"
-    name = f"{place:03d}_{style.replace(' ', '_')}"
-    return Planned(name, number, style, sex, round(who.years, 1), round(colors.melanin, 3))
-
-
 def _frozen_plan() -> list[Planned] | None:
     known = load_frozen()
     if known is None:
@@ -215,11 +209,7 @@ def _frozen_plan() -> list[Planned] | None:
         raise ResultsError(
             f"The frozen test set has seed {known.seed}, and this version {SEED}; install Headstitch again."
         )
-    plan = []
-    for name, head in known.heads.items():
-        about = head["attributes"]
-        plan.append(Planned(name, head["number"], about["style"], about["sex"], about["years"], about["tone"]))
-    return plan
+    return [Planned.of(name, head["number"], head["attributes"]) for name, head in known.heads.items()]
 
 
 def _missing(folder: Path, plan: list[Planned]) -> list[Planned]:
@@ -248,14 +238,13 @@ def _sampler_of(folder: Path) -> str | None:
 
 def _make(job: tuple[Path, Planned, float]) -> None:
     from .ground_truth import measure_head
-    from .head import make_head
     from .views import draw_views
 
     folder, planned, strands = job
     head = make_head(SEED, planned.number, share=strands)
     about: dict[str, Any] = head.attributes
-    drawn = (about["style"], about["sex"], about["years"], about["tone"])
-    if drawn != (planned.style, planned.sex, planned.years, planned.tone):
+    drawn = Planned.of(planned.name, planned.number, about)
+    if drawn != planned:
         raise HeadstitchError(
             f"Head {planned.number} of the test set is {drawn}, and was planned as {planned}: the sampler has changed "
             "since the set was fixed; install the version that fixed it."

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .scalp import Hairline
-from .styles import Style
+from .styles import STYLES, Style
 
 
 def _one_of(random: np.random.Generator, kinds: Sequence[str], chance: Sequence[float]) -> str:
@@ -297,7 +297,7 @@ def _tied_back(male: float, line: Hairline, random: np.random.Generator) -> Styl
     return _with_fringe(cut, 0.25, random)
 
 
-CUTS: dict[str, Callable[[float, Hairline, np.random.Generator], Style]] = {
+_CUTS: dict[str, Callable[[float, Hairline, np.random.Generator], Style]] = {
     "bald": _bald,
     "buzz": _buzz,
     "crop": _crop,
@@ -313,3 +313,22 @@ CUTS: dict[str, Callable[[float, Hairline, np.random.Generator], Style]] = {
     "tied back": _tied_back,
     "receding": _receding,
 }
+
+
+def draw_style(name: str, male: float, years: float, random: np.random.Generator) -> Style:
+    """One haircut of the style ``name``. ValueError for a style that does not exist."""
+    if name not in STYLES:
+        raise ValueError(f"no hair style {name!r}; there are {', '.join(STYLES)}")
+    return _CUTS[name](male, _hairline(male, years, random), random)
+
+
+def _hairline(male: float, years: float, random: np.random.Generator) -> Hairline:
+    aged = float(np.clip((years - 25) / 50, 0, 1)) * male
+    return Hairline(
+        front=float(random.normal(0, 1.2) + 3 * aged * random.random()),
+        temple=float(np.clip(random.normal(1.0, 2.0) + 12 * aged * random.random(), -3, 16)),
+        burn=float(random.uniform(-4, 4) + 6 * (1 - male)),
+        nape=float(random.normal(0, 2.0)),
+        peak=float(max(0.0, random.normal(0, 1.6))),
+        crown=float(max(0.0, random.normal(0, 0.3)) * aged),
+    )

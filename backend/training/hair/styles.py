@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .scalp import Hairline
 
 STYLES = (
@@ -94,24 +92,3 @@ class Style:
 def men_among(name: str) -> float:
     """Share of men among those who wear a style, 0 .. 1."""
     return _MALE.get(name, 1 - _FEMALE.get(name, 0.5))
-
-
-def draw_style(name: str, male: float, years: float, random: np.random.Generator) -> Style:
-    """One haircut of the style ``name``. ValueError for a style that does not exist."""
-    from .cuts import CUTS  # cuts are made of Style
-
-    if name not in STYLES:
-        raise ValueError(f"no hair style {name!r}; there are {', '.join(STYLES)}")
-    return CUTS[name](male, _hairline(male, years, random), random)
-
-
-def _hairline(male: float, years: float, random: np.random.Generator) -> Hairline:
-    aged = float(np.clip((years - 25) / 50, 0, 1)) * male
-    return Hairline(
-        front=float(random.normal(0, 1.2) + 3 * aged * random.random()),
-        temple=float(np.clip(random.normal(1.0, 2.0) + 12 * aged * random.random(), -3, 16)),
-        burn=float(random.uniform(-4, 4) + 6 * (1 - male)),
-        nape=float(random.normal(0, 2.0)),
-        peak=float(max(0.0, random.normal(0, 1.6))),
-        crown=float(max(0.0, random.normal(0, 0.3)) * aged),
-    )

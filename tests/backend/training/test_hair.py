@@ -7,8 +7,9 @@ from headstitch.backend.training.chance import Part, dice
 from headstitch.backend.training.colors import draw_colors, hair_colors
 from headstitch.backend.training.draw import draw, light_head
 from headstitch.backend.training.ground_truth import EXTENT, hair_hull
+from headstitch.backend.training.hair.cuts import draw_style
 from headstitch.backend.training.hair.strands import hair_waves
-from headstitch.backend.training.hair.styles import STYLES, draw_style
+from headstitch.backend.training.hair.styles import STYLES
 from headstitch.backend.training.head import make_head
 from headstitch.backend.training.identity import draw_person
 

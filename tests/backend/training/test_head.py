@@ -8,7 +8,8 @@ from headstitch.backend.training.body import Label
 from headstitch.backend.training.chance import quota
 from headstitch.backend.training.draw import draw, light_head
 from headstitch.backend.training.ground_truth import EXTENT, VOXEL, measure_head, signed_distance
-from headstitch.backend.training.hair.styles import STYLES, draw_style, men_among
+from headstitch.backend.training.hair.cuts import draw_style
+from headstitch.backend.training.hair.styles import STYLES, men_among
 from headstitch.backend.training.head import make_head
 from headstitch.backend.training.identity import draw_person
 
