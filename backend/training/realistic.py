@@ -30,7 +30,7 @@ from .exr import read_layers
 from .glasses import GLASSES, Glasses
 from .head import SyntheticHead
 from .lights import Lamp, Light
-from .stage import linear
+from .stage import at_middles_too, halved, linear
 from .vectors import smooth
 from .views import View, plan_views, take
 
@@ -197,7 +197,8 @@ def _part(head: SyntheticHead, solid: Solid, clothes: np.ndarray | None) -> _Par
     parts: list[dict[str, Any]] = [{"kind": _KINDS[solid.label], "label": int(solid.label)}]
     arrays = {}
     if clothes is not None:
-        joined, faces = _halved(np.column_stack([vertices, rest, clothes]), faces)
+        edges, faces = halved(faces, len(vertices))
+        joined = at_middles_too(np.column_stack([vertices, rest, clothes]), edges)
         vertices, rest, clothes = joined[:, :3], joined[:, 3:6], joined[:, 6]
         parts.append({"kind": "cloth", "label": int(Label.CLOTHES)})
         arrays["slot"] = (clothes[faces].mean(axis=1) > 0.5).astype(np.uint8)
@@ -286,14 +287,3 @@ def _layer(layers: dict[str, np.ndarray], *names: str, channels: str) -> np.ndar
     if not set(channels) <= set(found):
         raise ValueError(f"there is no pass {names[0]} among {', '.join(layers)}")
     return np.stack([found[channel] for channel in channels], axis=-1)
-
-
-def _halved(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each triangle in four, split at the middles of its edges; points (V, C) carry whatever is interpolated."""
-    edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2)
-    unique, inverse = np.unique(edges, axis=0, return_inverse=True)
-    middle = inverse.reshape(-1, 3) + len(points)
-    a, b, c = faces.T
-    ab, bc, ca = middle.T
-    split = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], axis=1).reshape(-1, 3)
-    return np.concatenate([points, points[unique].mean(axis=1)]).astype(np.float32), split.astype(np.int32)

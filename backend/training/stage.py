@@ -59,7 +59,7 @@ class Stage:
 
     def fine(self, values: np.ndarray) -> np.ndarray:
         """(V, C) of values (v, C) at the coarse vertices."""
-        return _fine(values, self.edges)
+        return at_middles_too(values, self.edges)
 
     @cached_property
     def open_sky(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,11 +119,11 @@ def stage_head(head: SyntheticHead) -> Stage:
     kind = np.repeat([label for _, _, label in meshes], [len(mesh.faces) for mesh, _, _ in meshes]).astype(np.uint8)
     clothes = np.zeros(len(coarse), np.float32)
     clothes[: len(head.body.clothes)] = head.body.clothes
-    edges, halved = _halved(faces)
-    fixed = _fine(np.column_stack([normals, rest, clothes]), edges)
-    vertices, label = _fine(coarse, edges), np.repeat(kind, 4)
+    edges, triangles = halved(faces, len(coarse))
+    fixed = at_middles_too(np.column_stack([normals, rest, clothes]), edges)
+    vertices, label = at_middles_too(coarse, edges), np.repeat(kind, 4)
     vertex_label = np.zeros(len(vertices), np.uint8)
-    vertex_label[halved] = label[:, None]
+    vertex_label[triangles] = label[:, None]
     albedo = np.zeros((len(vertices), 3), np.float32)
     for each in (Label.SKIN, Label.MOUTH):  # eyes are painted pixel by pixel
         where = vertex_label == each
@@ -135,8 +135,8 @@ def stage_head(head: SyntheticHead) -> Stage:
     albedo *= np.exp(random.normal(0, 0.035, (len(vertices), 1)))
     return Stage(
         head=head,
-        scene=make_scene(vertices, halved),
-        faces=halved,
+        scene=make_scene(vertices, triangles),
+        faces=triangles,
         label=label,
         edges=edges,
         coarse=coarse,
@@ -221,10 +221,9 @@ def _joined(parts: list[np.ndarray], empty: tuple[int, ...], dtype: type) -> np.
     return np.concatenate(parts).astype(dtype) if parts else np.zeros(empty, dtype)
 
 
-def _halved(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((E, 2) edges, (4 F, 3) triangles over the vertices and then the middles of the edges), four a triangle."""
+def halved(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """((E, 2) edges, (4 F, 3) triangles over ``count`` vertices and then the middles of the edges), four a triangle."""
     corners = faces.astype(np.int64)
-    count = int(corners.max()) + 1
     pairs = np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     keys, which = np.unique(pairs[:, 0] * count + pairs[:, 1], return_inverse=True)
     a, b, c = corners.T
@@ -233,7 +232,8 @@ def _halved(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(np.divmod(keys, count), axis=1).astype(np.int32), np.stack(parts, 1).reshape(-1, 3).astype(np.int32)
 
 
-def _fine(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def at_middles_too(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(V + E, C) float32 values (V, C) of vertices, and means of both ends of edges (E, 2)."""
     return np.concatenate([values, 0.5 * (values[edges[:, 0]] + values[edges[:, 1]])]).astype(np.float32)
 
 
