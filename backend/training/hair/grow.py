@@ -68,8 +68,13 @@ def root_lengths(style: Style, roots: Roots, stray: Waves, random: np.random.Gen
 
 def part_side(style: Style, roots: Roots, stray: Waves) -> np.ndarray:
     """(N,) 1 or -1: to which side of the parting a strand falls; the line is not quite straight."""
-    line = style.part * CENTIMETRE * smooth(-0.24, -0.05, roots.rest[:, 2]) if style.comb in ("part", "tied") else 0.0
+    line = _part_line(style, roots) if style.comb in ("part", "tied") else 0.0
     return np.where(roots.rest[:, 0] - line + 0.006 * stray(roots.rest * 1.7)[:, 1] > 0, 1.0, -1.0)
+
+
+def _part_line(style: Style, roots: Roots) -> np.ndarray:
+    """(N,) world units to the person's left of the middle at which the parting runs; it ends in the middle."""
+    return style.part * CENTIMETRE * smooth(-0.24, -0.05, roots.rest[:, 2])
 
 
 def find_tie(style: Style, collider: Collider) -> np.ndarray:
@@ -82,12 +87,11 @@ def find_tie(style: Style, collider: Collider) -> np.ndarray:
 
 
 def grow_guides(
-    style: Style, roots: Roots, collider: Collider, stray: Waves, random: np.random.Generator, steps: int
-) -> np.ndarray:
+    style: Style, roots: Roots, course: Course, tie: np.ndarray, collider: Collider, stray: Waves,
+    random: np.random.Generator, steps: int,
+) -> np.ndarray:  # fmt: skip
     """(N, steps + 1, 3) float64 guides from the roots (N,), as long as hair grows: not yet cut."""
     length = root_lengths(style, roots, stray, random)
-    course = find_courses(style, roots, stray)
-    tie = find_tie(style, collider)
     gap, rise = _gaps(style, roots, course, random), (style.rise + 0.35 * style.quiff * course.front)[:, None]
     step = (length / steps)[:, None]
     wander, spread = stray(roots.rest), unit(random.normal(size=roots.points.shape))
@@ -137,8 +141,7 @@ def _gaps(style: Style, roots: Roots, course: Course, random: np.random.Generato
     gap = gap * (0.35 + 0.65 * smooth(0, 14, roots.edge))
     gap = gap + style.quiff * CENTIMETRE * course.front * (0.4 + 0.6 * random.random(len(roots)))
     if style.comb == "part":  # flat at the parting itself
-        line = style.part * CENTIMETRE * smooth(-0.24, -0.05, roots.rest[:, 2])
-        gap = gap * (0.45 + 0.55 * smooth(0.0, 0.05, np.abs(roots.rest[:, 0] - line)))
+        gap = gap * (0.45 + 0.55 * smooth(0.0, 0.05, np.abs(roots.rest[:, 0] - _part_line(style, roots))))
     close = low + 0.35 * (gap - low) + 0.1 * CENTIMETRE * random.random(len(roots))
     gap = gap + (close - gap) * course.fringe
     return np.where(course.tied, np.minimum(gap, 0.35 * CENTIMETRE + 0.3 * gap), gap)

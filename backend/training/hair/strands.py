@@ -50,17 +50,20 @@ def grow_hair(
         return np.zeros((0, style.points, 3), np.float32)
     roots = draw_roots(body, max(int(GUIDES * min(1.0, 2 * share)), 60), style.line, stray, random)
     steps = min(_GUIDE_STEPS, style.points) if style.comb != "tied" and style.up is None else 32
-    guides = grow_guides(style, roots, collider, stray, random, steps)
-    return _children(body, style, guides, roots, collider, stray, random, count)
+    courses, tie = find_courses(style, roots, stray), find_tie(style, collider)
+    guides = grow_guides(style, roots, courses, tie, collider, stray, random, steps)
+    own = draw_roots(body, count, style.line, stray, random)
+    return _children(style, guides, _features(style, roots, courses), own, tie, collider, stray, random)
 
 
 def _children(
-    body: Body, style: Style, guides: np.ndarray, roots: Roots, collider: Collider, stray: Waves,
-    random: np.random.Generator, count: int,
+    style: Style, guides: np.ndarray, theirs: np.ndarray, own: Roots, tie: np.ndarray, collider: Collider,
+    stray: Waves, random: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
-    own = draw_roots(body, count, style.line, stray, random)
+    """Strands from their ``own`` roots, between the guides whose features are ``theirs``."""
+    count = len(own)
     course = find_courses(style, own, stray)
-    theirs, mine = _features(style, roots, find_courses(style, roots, stray)), _features(style, own, course)
+    mine = _features(style, own, course)
     distance, near = (np.asarray(found) for found in KDTree(theirs).query(mine, k=_NEIGHBOURS))
     weight = 1 / (distance + 0.004) ** 2
     weight /= weight.sum(axis=1, keepdims=True)
@@ -78,7 +81,7 @@ def _children(
     strands = _clumped(strands, guides, leader, style, random)
     keep = trim(style, strands, course, own, leader, random)
     inner = course.tied & (random.random(count) < _INNER)
-    keep[inner] = np.minimum(keep[inner], reaches_tie(strands[inner], find_tie(style, collider)))
+    keep[inner] = np.minimum(keep[inner], reaches_tie(strands[inner], tie))
     strands = resample(strands, keep[:, None] * np.linspace(0, 1, style.points)).astype(np.float32)
     arc = _arc(strands)
     strands = _curled(strands, arc, leader, course, style, random)
