@@ -116,16 +116,20 @@ def add_camera(
 
 def units(scene: bpy.types.Scene) -> float:
     """Blender units of ``scene`` for one unit of a head's world, so that the head has its real size."""
-    settings = scene.unit_settings
-    return METRES_PER_UNIT / (1.0 if settings.system == "NONE" else settings.scale_length)
+    return METRES_PER_UNIT / _metres(scene)
 
 
 def grid(scene: bpy.types.Scene, start: Vector, count: int) -> list[Vector]:
     """Where ``count`` heads stand, in Blender units: rows from left to right, the first at ``start``."""
-    settings = scene.unit_settings
-    step = SPACING / (1.0 if settings.system == "NONE" else settings.scale_length)
+    step = SPACING / _metres(scene)
     columns = max(1, math.ceil(math.sqrt(count)))
     return [start + step * Vector((number % columns, number // columns, 0)) for number in range(count)]
+
+
+def _metres(scene: bpy.types.Scene) -> float:
+    """How long a unit of the scene is."""
+    settings = scene.unit_settings
+    return 1.0 if settings.system == "NONE" else settings.scale_length
 
 
 def make_mesh(head: HeadFolder, points: np.ndarray, albedo: bpy.types.Image, uv_map: str = UV_MAP) -> bpy.types.Mesh:
